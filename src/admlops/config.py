@@ -1,0 +1,73 @@
+"""The base class of every config: frozen, closed, and clear about what is wrong with it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from admlops.errors import ConfigError
+
+
+class Config(BaseModel):
+    """A complete, immutable set of settings; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "") -> Self:
+        """Return the config that `values` describes.
+
+        Numbers may be floats where integers are meant (KFP hands them over so).
+
+        Raises:
+            ConfigError: names each wrong field, what it holds and what is allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error, where)) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a config from a YAML or JSON file.
+
+        Raises:
+            ConfigError: the file is absent, is not a mapping, or holds a wrong field.
+        """
+        try:
+            values = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML ({error})") from error
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{path}: expected a mapping of field names to values")
+        return cls.parse(values, where=str(path))
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, complete with defaults."""
+        return self.model_dump(mode="json")
+
+    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - any field's value
+        """Return a validated copy in which `changes` replace fields."""
+        return self.parse(self.model_dump() | changes, where=f"{type(self).__name__}.replace")
+
+
+def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
+    lines = [
+        f"{where + ': ' if where else ''}{cls.__name__} has {error.error_count()} wrong field(s)"
+    ]
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "(whole)"
+        lines.append(f"  {field}: {item['msg']}{_hint(cls, item)}")
+    return "\n".join(lines)
+
+
+def _hint(cls: type[Config], item: Any) -> str:  # noqa: ANN401 - pydantic's error details
+    if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+        return f"; fields are {', '.join(cls.model_fields)}"
+    if item["type"] == "missing":
+        return ""
+    return f", got {item['input']!r:.80}"

@@ -1,0 +1,77 @@
+"""Rigid transforms as 4 x 4 matrices, and quaternions in w x y z order.
+
+Names cancel when read right to left: ``global_from_ego @ ego_from_lidar``.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def make_transform(rotation: ArrayLike, translation_m: ArrayLike) -> NDArray[np.float64]:
+    """Return the (4, 4) transform with a (3, 3) rotation and a (3,) translation."""
+    transform = np.eye(4)
+    transform[:3, :3] = rotation
+    transform[:3, 3] = translation_m
+    return transform
+
+
+def invert(transform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the inverse of a rigid (4, 4) transform, by transposition."""
+    rotation = transform[:3, :3]
+    return make_transform(rotation.T, -rotation.T @ transform[:3, 3])
+
+
+def transform_points(
+    target_from_source: NDArray[np.float64], points_m: NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Return (N, 3) points moved from the source to the target frame, in the points' dtype."""
+    matrix = target_from_source.astype(points_m.dtype, copy=False)
+    return points_m @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def rotation_about_z(yaw_rad: float) -> NDArray[np.float64]:
+    """Return the (3, 3) rotation by `yaw_rad`, counter-clockwise about z."""
+    cosine, sine = np.cos(yaw_rad), np.sin(yaw_rad)
+    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+
+
+def wrap_angle(angle_rad: ArrayLike) -> NDArray[np.float64]:
+    """Return angles in [-pi, pi)."""
+    angle = np.asarray(angle_rad, dtype=np.float64)
+    return (angle + np.pi) % (2.0 * np.pi) - np.pi
+
+
+def quaternion_from_rotation(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the unit quaternion w x y z, w >= 0, of a (3, 3) rotation.
+
+    Source: Shepperd, "Quaternion from rotation matrix", 1978: the largest of the four
+    squared components is computed first, so that no division is by a small number.
+    """
+    m = rotation
+    trace = np.trace(m)
+    squares = np.array([trace, m[0, 0], m[1, 1], m[2, 2]])
+    largest = int(np.argmax(squares))
+    if largest == 0:
+        q = np.array([1 + trace, m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]])
+    else:
+        i = largest - 1
+        j, k = (i + 1) % 3, (i + 2) % 3
+        q = np.empty(4)
+        q[0] = m[k, j] - m[j, k]
+        q[1 + i] = 1 + m[i, i] - m[j, j] - m[k, k]
+        q[1 + j] = m[j, i] + m[i, j]
+        q[1 + k] = m[k, i] + m[i, k]
+    q /= np.linalg.norm(q)
+    return q if q[0] >= 0 else -q
+
+
+def rotation_from_quaternion(quaternion_wxyz: ArrayLike) -> NDArray[np.float64]:
+    """Return the (3, 3) rotation of a quaternion w x y z of any length."""
+    w, x, y, z = np.asarray(quaternion_wxyz, dtype=np.float64) / np.linalg.norm(quaternion_wxyz)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )

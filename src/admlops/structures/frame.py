@@ -1,0 +1,125 @@
+"""Frames: all sensor data of one instant, with calibration, pose and, if annotated, boxes."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.structures.boxes import Boxes
+
+
+class FrameKey(NamedTuple):
+    """What tells one frame from every other in a dataset."""
+
+    log: str
+    scene: str
+    timestamp_ns: int
+
+    def __str__(self) -> str:
+        """Return the key as it is written in reports."""
+        return f"{self.log}/{self.scene}/{self.timestamp_ns}"
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedSensor:
+    """Extrinsics and intrinsics of a sensor on one vehicle.
+
+    Attributes:
+        name: for example "lidar_top" or "camera_front".
+        modality: "lidar" or "camera".
+        ego_from_sensor: (4, 4) float64, rigid. A camera's axes are x right, y down, z forward.
+        camera_matrix: (3, 3) float64 pinhole matrix in pixels, None for a lidar.
+    """
+
+    name: str
+    modality: Literal["lidar", "camera"]
+    ego_from_sensor: NDArray[np.float64]
+    camera_matrix: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LidarSweep:
+    """One lidar rotation.
+
+    Attributes:
+        sensor: its calibration.
+        points: (N, 4) float32, x y z in metres in the sensor frame and intensity in [0, 1].
+    """
+
+    sensor: CalibratedSensor
+    points: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraImage:
+    """One camera image, encoded.
+
+    Attributes:
+        sensor: its calibration.
+        encoded: the bytes of a PNG or JPEG file.
+        width_px: image width.
+        height_px: image height.
+        ignore_regions_px: (M, 4) float64 left top right bottom where nothing was annotated.
+    """
+
+    sensor: CalibratedSensor
+    encoded: bytes
+    width_px: int
+    height_px: int
+    ignore_regions_px: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """All sensor data of one instant.
+
+    Attributes:
+        key: log, scene and timestamp.
+        frame_id: the name in the source format, for example "000042".
+        global_from_ego: (4, 4) float64 pose of the vehicle; identity where the source has none.
+        lidar: the sweep, or None.
+        camera: the front image, or None.
+        boxes: the labels in the ego frame; None where the frame is not annotated.
+        tags: conditions and notes, sorted, for example ("night", "rain").
+        split: "train", "val", "test" or "" where the source names none.
+        source: where the frame came from (a path or URI, for provenance).
+    """
+
+    key: FrameKey
+    frame_id: str
+    global_from_ego: NDArray[np.float64]
+    lidar: LidarSweep | None = None
+    camera: CameraImage | None = None
+    boxes: Boxes | None = None
+    tags: tuple[str, ...] = ()
+    split: str = ""
+    source: str = ""
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether the frame is annotated."""
+        return self.boxes is not None
+
+    def sensor_digest(self) -> str:
+        """Return a SHA-256 over the sensor payloads: what was seen, whatever was labelled."""
+        whole = hashlib.sha256()
+        if self.lidar is not None:
+            whole.update(np.ascontiguousarray(self.lidar.points).tobytes())
+        if self.camera is not None:
+            whole.update(self.camera.encoded)
+        return whole.hexdigest()
+
+    def points_in_ego(self) -> NDArray[np.float32]:
+        """Return (N, 4) float32 lidar points x y z intensity in the ego frame.
+
+        Raises:
+            ValueError: the frame has no lidar sweep.
+        """
+        if self.lidar is None:
+            raise ValueError(f"frame {self.key} has no lidar sweep")
+        transform = self.lidar.sensor.ego_from_sensor.astype(np.float32)
+        points = self.lidar.points.copy()
+        points[:, :3] = self.lidar.points[:, :3] @ transform[:3, :3].T + transform[:3, 3]
+        return points
