@@ -1,0 +1,26 @@
+"""The table of rules."""
+
+import re
+
+from admlops.checks.rules import RULES, find, render_rules_as_markdown
+
+
+def test_ids_are_unique_stable_names() -> None:
+    for rule_id, rule in RULES.items():
+        assert rule.rule_id == rule_id
+        assert re.fullmatch(r"(KITTI|FRAME|BOX|LABEL|MODEL|SPLIT)\d{3}", rule_id)
+        for sentence in (rule.statement, rule.mend):
+            assert sentence[0].isupper()
+            assert not sentence.endswith(".")
+
+
+def test_markdown_has_one_row_per_rule() -> None:
+    rows = render_rules_as_markdown().splitlines()
+    assert len(rows) == len(RULES) + 2
+    assert all(row.count("|") == 5 for row in rows)
+
+
+def test_find_fills_the_rule_in() -> None:
+    found = find("BOX002", "log/scene/1", "length is -3.90 m")
+    assert found.rule is RULES["BOX002"]
+    assert str(found).startswith("BOX002 error log/scene/1: length is -3.90 m. ")
