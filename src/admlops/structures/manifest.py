@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.errors import DataError
+from admlops.errors import ConfigError, DataError
 from admlops.files import write_atomically
 
 Kind = Literal["dataset", "model", "predictions", "exported", "built", "release"]
@@ -49,13 +49,22 @@ class Manifest(Config):
         Raises:
             DataError: the file is absent, is no manifest, or leads to something else.
         """
+        manifest = cls.read_any(path)
+        if manifest.kind != kind:
+            message = f"{path}: expected a manifest of kind {kind!r}, found {manifest.kind!r}"
+            raise DataError(message)
+        return manifest
+
+    @classmethod
+    def read_any(cls, path: Path) -> Self:
+        """Read a manifest of whatever kind.
+
+        Raises:
+            DataError: the file is absent or is no manifest.
+        """
         try:
-            values: Any = json.loads(path.read_bytes())
+            return cls.parse(json.loads(path.read_bytes()), where=str(path))
         except OSError as error:
             raise DataError(f"{path}: manifest cannot be read ({error.strerror})") from error
-        except ValueError as error:
+        except (ValueError, ConfigError) as error:
             raise DataError(f"{path}: not a manifest: {error}") from error
-        if not isinstance(values, dict) or values.get("kind") != kind:
-            found = values.get("kind") if isinstance(values, dict) else type(values).__name__
-            raise DataError(f"{path}: expected a manifest of kind {kind!r}, found {found!r}")
-        return cls.parse(values, where=str(path))

@@ -1,0 +1,78 @@
+# The only entry points, for people and CI alike. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup check format test golden demo bench bench-mining overfit-kitti compile docs lock clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+TRITON_VENV := .venv-triton
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TRITON_READY := $(TRITON_VENV)/.ready
+EXTRAS := lake,report,train,export,serve,kfp,dev
+export ADMLOPS_TRITON_VENV ?= $(CURDIR)/$(TRITON_VENV)
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY) $(TRITON_READY) ## Make both virtual environments from the lock files.
+
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 11), "Python 3.11 is needed, set PYTHON="'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(TRITON_READY): requirements/triton.txt
+	test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
+	$(TRITON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/triton.txt
+	touch $@
+
+check: $(READY) ## Format, lint, types, layers, contracts, compiled YAML, reference pages.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/contract
+
+format: $(READY) ## Format the code and mend what the linter can mend.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: setup ## Run all tests.
+	$(BIN)/pytest -q
+
+golden: $(READY) ## Rewrite the golden files; review the diff.
+	ADMLOPS_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests/golden
+	$(MAKE) compile docs
+
+demo: setup ## Run the closed loop on the synthetic world, up to a served model and a report.
+	$(BIN)/admlops run closed_loop --recipe demo --home .admlops/demo
+
+overfit-kitti: $(READY) ## Overfit the real KITTI training frames; needs ADMLOPS_REAL_DATA.
+	$(BIN)/python -m bench.overfit_kitti
+
+bench: setup ## Measure everything, as ratios from one run.
+	$(BIN)/python -m bench
+
+bench-mining: $(READY) ## Compare mined frames with random ones at equal label cost.
+	$(BIN)/python -m bench.mining
+
+compile: $(READY) ## Compile the pipelines to the checked-in YAML.
+	$(BIN)/admlops compile
+
+docs: $(READY) ## Write the reference pages from the code.
+	$(BIN)/admlops docs
+
+lock: ## Rewrite the lock files from fresh environments.
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet -e ".[$(EXTRAS)]"
+	.venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -v "^pip==" | sed 's/+cpu$$//' > requirements/dev.txt
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet -r requirements/triton.in
+	.venv-lock/bin/python -m pip freeze --all | grep -v "^pip==" > requirements/triton.txt
+	rm -rf .venv-lock
+
+clean: ## Delete environments and run folders.
+	rm -rf $(VENV) $(TRITON_VENV) .admlops

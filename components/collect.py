@@ -1,0 +1,27 @@
+"""The KFP component of the step `collect`."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Output
+
+from admlops.steps.images import image_for
+
+
+@dsl.component(base_image=image_for("collect"), install_kfp_package=False)
+def collect(
+    config: dict,
+    source: Output[Artifact],
+) -> None:
+    """Simulate drives, or register a folder of recorded data.
+
+    Args:
+        config: the fields of CollectConfig.
+        source: the folder of raw data, as a reference.
+    """
+    from admlops.steps.component import run_component
+
+    run_component(
+        "collect",
+        config,
+        inputs={},
+        outputs={"source": source},
+    )

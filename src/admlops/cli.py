@@ -1,0 +1,257 @@
+"""The command line: one subcommand per step, and run, compile, submit, serve, docs."""
+
+import dataclasses
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+import yaml
+from rich.console import Console
+
+from admlops.config import Config
+from admlops.errors import AdmlopsError, ConfigError
+from admlops.steps.step import STEPS, Step, load_step, run_step
+
+_SCALARS = (bool, int, float, str)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are one line, without a traceback."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    app = make_app(word=next((word for word in arguments if not word.startswith("-")), ""))
+    try:
+        app(args=[word for word in arguments if word != "--debug"])
+    except AdmlopsError as error:
+        if debug:
+            raise
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]", end=" ")
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(1) from error
+
+
+def make_app(word: str) -> typer.Typer:
+    """Return the application; only the step called `word` is imported, so that help is quick."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="MLOps for autonomous-driving perception. Add --debug for a traceback.",
+    )
+    for name, step in STEPS.items():
+        command = _step_command(load_step(name)) if name == word else _placeholder
+        app.command(name, help=step.summary, rich_help_panel="Steps")(command)
+    others: dict[str, Callable[..., None]] = {
+        "run": run,
+        "compile": compile_pipelines,
+        "submit": submit,
+        "serve": serve,
+        "docs": docs,
+    }
+    for name, other in others.items():
+        app.command(name, rich_help_panel="Pipelines and serving")(other)
+    return app
+
+
+def _placeholder() -> None:
+    """Stand for a step that this call does not run."""
+
+
+def _step_command(step: Step) -> Callable[..., None]:
+    inputs = [field.name for field in dataclasses.fields(step.inputs_type)]
+    outputs = [field.name for field in dataclasses.fields(step.outputs_type)]
+    clash = set(inputs) & set(outputs)
+    output_flags = {(f"{name}_out" if name in clash else name): name for name in outputs}
+    settings = _scalar_fields(step.config_type, taken={*inputs, *output_flags, "config", "set"})
+
+    def command(**values: Any) -> None:  # noqa: ANN401 - typer fills these from the signature
+        config = _read_config(values.pop("config"), values.pop("set") or [])
+        for name in settings:
+            if values[name] is not None:
+                config[name] = _parse_value(step.config_type, name, values[name])
+        scores = run_step(
+            step.word,
+            {name: values[name] for name in inputs},
+            {name: values[flag] for flag, name in output_flags.items()},
+            config,
+        )
+        _print_scores(scores)
+
+    parameters = [_path_option(name, step.inputs_type, name, "input") for name in inputs]
+    parameters += [
+        _path_option(flag, step.outputs_type, name, "output") for flag, name in output_flags.items()
+    ]
+    parameters += [_setting_option(name, step.config_type) for name in settings]
+    parameters.append(_option("config", "YAML file with the step's config."))
+    parameters.append(_option("set", "field.path=value, for nested fields; may be repeated.", True))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {item.name: item.annotation for item in parameters}
+    return command
+
+
+def _option(name: str, text: str, repeated: bool = False) -> inspect.Parameter:
+    flag = "--" + name.replace("_", "-")
+    option = typer.Option(flag, help=text)
+    annotation = Annotated[list[str] | None, option] if repeated else Annotated[str | None, option]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+def _path_option(flag: str, kind: type, name: str, role: str) -> inspect.Parameter:
+    field = next(field for field in dataclasses.fields(kind) if field.name == name)
+    needed = "required" if field.default is dataclasses.MISSING else "optional"
+    return _option(flag, f"Path of the {role} {name!r} ({needed}).")
+
+
+def _setting_option(name: str, kind: type[Config]) -> inspect.Parameter:
+    field = kind.model_fields[name]
+    default = "required" if field.is_required() else f"default {field.default!r}"
+    return _option(name, f"{field.description or ''} ({default})")
+
+
+def _scalar_fields(kind: type[Config], taken: set[str]) -> list[str]:
+    return [
+        name
+        for name, field in kind.model_fields.items()
+        if name not in taken and _is_scalar(field.annotation)
+    ]
+
+
+def _is_scalar(annotation: Any) -> bool:  # noqa: ANN401 - any type expression
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+        return all(_is_scalar(kind) for kind in kinds)
+    if origin is Literal:
+        return True
+    if origin is tuple:
+        return all(_is_scalar(kind) for kind in typing.get_args(annotation) if kind is not ...)
+    return isinstance(annotation, type) and issubclass(annotation, (*_SCALARS, Path))
+
+
+def _parse_value(kind: type[Config], name: str, text: str) -> Any:  # noqa: ANN401
+    if kind.model_fields[name].annotation in (str, Path):
+        return text
+    if typing.get_origin(kind.model_fields[name].annotation) is tuple and "[" not in text:
+        return [yaml.safe_load(part) for part in text.split(",")]
+    return yaml.safe_load(text)
+
+
+def _read_config(path: str | None, assignments: list[str]) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    if path:
+        try:
+            config = yaml.safe_load(Path(path).read_text()) or {}
+        except OSError as error:
+            raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--config {path}: not valid YAML ({error})") from error
+    return assign(config, assignments)
+
+
+def assign(config: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+    """Return `config` with ``a.b=value`` assignments applied; values are YAML.
+
+    Raises:
+        ConfigError: an assignment has no "=" or leads through a value that is no mapping.
+    """
+    for text in assignments:
+        path, sign, value = text.partition("=")
+        if not sign or not path:
+            raise ConfigError(f"--set {text!r}: expected field.path=value")
+        *parents, last = path.split(".")
+        inner = config
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"--set {text!r}: {parent!r} holds a value, not fields")
+        inner[last] = yaml.safe_load(value)
+    return config
+
+
+def _print_scores(scores: dict[str, float]) -> None:
+    console = Console()
+    for name, value in scores.items():
+        console.print(f"{name}: {value:.6g}", highlight=False)
+
+
+Recipe = Annotated[str, typer.Option(help="Named configuration.")]
+Home = Annotated[Path, typer.Option(help="Folder for lake, releases, cache and run artifacts.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="step.field=value; may be repeated.")
+]
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
+    recipe: Recipe = "demo",
+    home: Home = Path(".admlops"),
+    overrides: Overrides = None,
+    source: Annotated[
+        str, typer.Option(help="Folder of raw data, for recipes that need one.")
+    ] = "",
+    cache: Annotated[bool, typer.Option(help="Reuse outputs of unchanged steps.")] = True,
+) -> None:
+    """Run a pipeline on this machine with KFP's local runner."""
+    from admlops.kubeflow.local import run_locally
+    from admlops.recipes import load_recipe
+
+    chosen = load_recipe(recipe, store=str(home.resolve()), source=source)
+    run_locally(pipeline, chosen.override(assign({}, overrides or [])), home.resolve(), cache=cache)
+
+
+def compile_pipelines(
+    pipeline: Annotated[str, typer.Argument(help="Name of the pipeline; all when empty.")] = "",
+    recipe: Recipe = "demo",
+    store: Annotated[str, typer.Option(help="Where lake and releases live.")] = "/mnt/admlops",
+    output: Annotated[Path, typer.Option(help="Folder for the YAML.")] = Path("pipelines/compiled"),
+) -> None:
+    """Compile pipelines to KFP YAML; the same input gives the same bytes."""
+    from admlops.kubeflow.compile import compile_pipeline, pipeline_names
+    from admlops.recipes import load_recipe
+
+    chosen = load_recipe(recipe, store=store)
+    for name in [pipeline] if pipeline else pipeline_names():
+        print(compile_pipeline(name, chosen, output))
+
+
+def submit(
+    pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
+    host: Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="KFP API address.")],
+    recipe: Recipe = "demo",
+    store: Annotated[str, typer.Option(help="Where lake and releases live.")] = "/mnt/admlops",
+    experiment: Annotated[str, typer.Option(help="KFP experiment.")] = "admlops",
+    overrides: Overrides = None,
+) -> None:
+    """Submit a pipeline to a Kubeflow Pipelines server and follow the run."""
+    from admlops.kubeflow.submit import submit_run
+    from admlops.recipes import load_recipe
+
+    chosen = load_recipe(recipe, store=store).override(assign({}, overrides or []))
+    submit_run(pipeline, chosen, host, experiment)
+
+
+def serve(
+    releases: Annotated[str, typer.Option(help="Folder of releases.")] = ".admlops/releases",
+    release: Annotated[str, typer.Option(help="Release id; the current one when empty.")] = "",
+) -> None:
+    """Start the embedded Triton server on a release and serve until interrupted."""
+    from admlops.serving.server import serve_release
+
+    serve_release(releases, release or None)
+
+
+def docs(
+    output: Annotated[Path, typer.Option(help="Folder for the pages.")] = Path("docs/reference"),
+) -> None:
+    """Write the reference pages of steps and rules from the code."""
+    from admlops.reference import write_reference
+
+    for path in write_reference(output):
+        print(path)

@@ -1,0 +1,50 @@
+"""Pipelines by name, and their compilation to YAML."""
+
+import inspect
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from kfp import compiler
+
+from admlops.errors import ConfigError
+from admlops.files import write_atomically
+from admlops.recipes import Recipe
+
+_PIPELINES = ("train_and_publish", "closed_loop")
+
+
+def pipeline_names() -> tuple[str, ...]:
+    """Return the names of all pipelines."""
+    return _PIPELINES
+
+
+def load_pipeline(name: str) -> Any:  # noqa: ANN401 - kfp's GraphComponent is untyped
+    """Import a pipeline.
+
+    Raises:
+        ConfigError: there is no pipeline of that name.
+    """
+    if name not in _PIPELINES:
+        raise ConfigError(f"no pipeline is called {name!r}; pipelines are {', '.join(_PIPELINES)}")
+    return getattr(import_module(f"admlops_pipelines.{name}"), name)
+
+
+def pipeline_arguments(pipeline: Any, recipe: Recipe) -> dict[str, Any]:  # noqa: ANN401
+    """Return the arguments that a recipe gives a pipeline: one config per parameter."""
+    names = inspect.signature(pipeline.pipeline_func).parameters
+    return {name: recipe.config(name) for name in names}
+
+
+def compile_pipeline(name: str, recipe: Recipe, folder: Path) -> Path:
+    """Write `<folder>/<name>.yaml`, with the recipe's configs as defaults, and return its path."""
+    pipeline = load_pipeline(name)
+    with tempfile.TemporaryDirectory() as draft:
+        path = Path(draft) / f"{name}.yaml"
+        compiler.Compiler().compile(
+            pipeline, str(path), pipeline_parameters=pipeline_arguments(pipeline, recipe)
+        )
+        target = folder / path.name
+        write_atomically(target, path.read_text())
+    return target

@@ -1,0 +1,165 @@
+"""Runs of whole pipelines on this machine, through KFP's own local runner."""
+
+import io
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from kfp import local
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from admlops.errors import ServiceError
+from admlops.kubeflow.compile import load_pipeline, pipeline_arguments
+from admlops.recipes import Recipe
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_STARTED = re.compile(r"Executing task '([^']+)'")
+_ENDED = re.compile(r"Task '([^']+)' finished with status (\w+)")
+_NOISE = re.compile(r"^\s*(\{|\}|\"|\]|\[KFP Executor|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """What a run on this machine left behind.
+
+    Attributes:
+        outputs: artifacts and parameters that the pipeline returns, by name.
+        seconds_by_task: wall time of each task that ran (not of those taken from the cache), s.
+        log: the file with everything that the tasks printed.
+    """
+
+    outputs: dict[str, Any]
+    seconds_by_task: dict[str, float]
+    log: Path
+
+
+def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) -> LocalRun:
+    """Run a pipeline with KFP's SubprocessRunner and show its progress.
+
+    Args:
+        name: the pipeline.
+        recipe: its configs.
+        home: folder for run artifacts, cache and logs; kept.
+        cache: whether outputs of unchanged tasks are reused.
+
+    Raises:
+        ServiceError: a task failed; names the task, its error line and the log.
+    """
+    pipeline = load_pipeline(name)
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(home / "runs"),
+        enable_caching=cache,
+        cache_root=str(home / "cache"),
+    )
+    log_path = home / "logs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    num_tasks = len(pipeline.pipeline_spec.deployment_spec["executors"])
+    console = Console(file=sys.stderr)
+    with log_path.open("w") as log, _progress(name, num_tasks, console) as progress:
+        relay = _Relay(log, progress)
+        try:
+            with redirect_stdout(relay), _child_environment():
+                task = pipeline(**pipeline_arguments(pipeline, recipe))
+        except RuntimeError as error:
+            message = f"{name}: {relay.explain()}; the whole log is {log_path}"
+            raise ServiceError(message) from error
+    _print_summary(relay, log_path, console)
+    return LocalRun(outputs=dict(task.outputs), seconds_by_task=relay.seconds, log=log_path)
+
+
+@contextmanager
+def _child_environment() -> Iterator[None]:
+    """Make children write progress bars (they see a pipe, not a terminal) and run our Python."""
+    wanted = {
+        "TTY_COMPATIBLE": "1",
+        "COLUMNS": "100",
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _progress(name: str, num_tasks: int, console: Console) -> Progress:
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[line]}", markup=False, style="dim"),
+        console=console,
+    )
+    progress.add_task(name, total=num_tasks, line="")
+    return progress
+
+
+class _Relay(io.TextIOBase):
+    """Takes what KFP prints: all to the log, the telling part to the progress bar."""
+
+    def __init__(self, log: TextIO, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._log = log
+        self._progress = progress
+        self._started = 0.0
+        self._current = ""
+        self._rest = ""
+        self._errors: list[str] = []
+
+    def write(self, text: str) -> int:
+        self._log.write(text)
+        self._log.flush()
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._read(_ANSI.sub("", line).rstrip())
+        return len(text)
+
+    def explain(self) -> str:
+        """Return which task failed, and its error line."""
+        error = self._errors[-1] if self._errors else "it printed no error line"
+        return f"task {self._current!r} failed: {error}"
+
+    def _read(self, line: str) -> None:
+        bar = self._progress.task_ids[0]
+        if started := _STARTED.search(line):
+            self._current, self._started = started[1], time.monotonic()
+            self._errors.clear()
+            self._progress.update(bar, description=self._current, line="")
+        elif (ended := _ENDED.search(line)) and ended[2] == "SUCCESS":
+            self.seconds[ended[1]] = time.monotonic() - self._started
+            self._progress.update(bar, advance=1, line="")
+            self._progress.console.print(
+                f"  {ended[1]:<24} {self.seconds[ended[1]]:7.1f} s", highlight=False
+            )
+        else:
+            if re.match(r"\s*(admlops\.errors\.)?\w+(Error|Exception)\b", line):
+                self._errors.append(line.strip())
+            if not _NOISE.match(line):
+                self._progress.update(bar, line=line.strip()[:70])
+
+
+def _print_summary(relay: _Relay, log_path: Path, console: Console) -> None:
+    table = Table(title="Tasks that ran", show_edge=False)
+    table.add_column("task")
+    table.add_column("seconds", justify="right")
+    for task, seconds in relay.seconds.items():
+        table.add_row(task, f"{seconds:.1f}")
+    table.add_row("all", f"{sum(relay.seconds.values()):.1f}", style="bold")
+    console.print(table if relay.seconds else "nothing changed: every output came from the cache")
+    console.print(f"log: {log_path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,49 @@
+"""What the body of every KFP component calls: the step, then lineage on the artifacts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from admlops.errors import DataError
+from admlops.steps.step import Scores, run_step
+from admlops.structures.manifest import Manifest
+
+
+class ArtifactLike(Protocol):
+    """The part of a KFP artifact that is used here."""
+
+    path: str
+    metadata: dict[str, Any]
+
+
+def run_component(
+    word: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, ArtifactLike | None],
+    outputs: Mapping[str, ArtifactLike],
+) -> Scores:
+    """Run a step on KFP artifacts and write scores and references into their metadata."""
+    scores = run_step(
+        word,
+        {name: artifact.path for name, artifact in inputs.items() if artifact is not None},
+        {name: artifact.path for name, artifact in outputs.items()},
+        config,
+    )
+    for artifact in outputs.values():
+        artifact.metadata.update(_lineage(Path(artifact.path)))
+        artifact.metadata.update({name: float(value) for name, value in scores.items()})
+    return scores
+
+
+def _lineage(path: Path) -> dict[str, str]:
+    file = path / "manifest.json" if path.is_dir() else path
+    try:
+        manifest = Manifest.read_any(file)
+    except DataError:
+        return {}
+    return {
+        "reference": manifest.reference,
+        "digest": manifest.digest,
+        "licences": ", ".join(manifest.licences),
+        **{f"provenance.{name}": value for name, value in manifest.provenance.items()},
+    }

@@ -1,0 +1,61 @@
+"""Every step, rule, command, make target and pipeline is documented, and the pages are current."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from admlops.checks.rules import RULES
+from admlops.kubeflow.compile import compile_pipeline, pipeline_names
+from admlops.recipes import RECIPES, load_recipe
+from admlops.reference import rules_page, step_page
+from admlops.steps.step import STEPS, load_step
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REFERENCE = REPOSITORY / "docs" / "reference"
+
+
+@pytest.mark.parametrize("word", STEPS)
+def test_step_page_is_current(word: str) -> None:
+    assert (REFERENCE / f"{word}.md").read_text() == step_page(load_step(word)), "run: make docs"
+
+
+def test_rules_page_is_current() -> None:
+    page = (REFERENCE / "rules.md").read_text()
+    assert page == rules_page(), "run: make docs"
+    assert all(f"`{rule_id}`" in page for rule_id in RULES)
+
+
+@pytest.mark.parametrize("name", pipeline_names())
+def test_compiled_yaml_is_current(name: str, tmp_path: Path) -> None:
+    fresh = compile_pipeline(name, load_recipe("demo", store="/mnt/admlops"), tmp_path)
+    checked_in = REPOSITORY / "pipelines" / "compiled" / f"{name}.yaml"
+    assert checked_in.read_text() == fresh.read_text(), "run: make compile"
+
+
+@pytest.mark.parametrize("name", pipeline_names())
+def test_compiled_images_are_pinned(name: str) -> None:
+    text = (REPOSITORY / "pipelines" / "compiled" / f"{name}.yaml").read_text()
+    images = re.findall(r"image: (\S+)", text)
+    assert len(images) > 10
+    assert all(":" in image.rsplit("/", 1)[-1] for image in images)
+    assert not any(image.endswith(":latest") for image in images)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds(name: str) -> None:
+    recipe = load_recipe(name, store="/mnt/admlops", source="/data/kitti")
+    assert {word.partition("_")[0] for word in recipe.configs} <= set(STEPS)
+    for parameter in recipe.configs:
+        assert recipe.config(parameter) is not None
+
+
+def test_make_targets_are_documented() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    for target in phony[1].split():
+        assert re.search(rf"^{target}:.* ## \S", makefile, re.MULTILINE), target
+    readme = (REPOSITORY / "README.md").read_text()
+    for target in ("setup", "test", "demo", "check", "bench"):
+        assert f"make {target}" in readme
