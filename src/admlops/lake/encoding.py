@@ -1,0 +1,249 @@
+"""Frames and boxes to and from Arrow, exact in every field."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from admlops.lake.schema import BOX_TYPE, BOXES_TYPE, CAMERA_BLOB, COLUMNS, LIDAR_BLOB
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
+
+_PARTS: dict[str, tuple[str, int | None]] = {
+    "x_m": ("center_m", 0),
+    "y_m": ("center_m", 1),
+    "z_m": ("center_m", 2),
+    "length_m": ("size_m", 0),
+    "width_m": ("size_m", 1),
+    "height_m": ("size_m", 2),
+    "yaw_rad": ("yaw_rad", None),
+    "category": ("category", None),
+    "score": ("score", None),
+    "track_id": ("track_id", None),
+    "num_points": ("num_points", None),
+    "occlusion": ("occlusion", None),
+    "truncation": ("truncation", None),
+    "left_px": ("box2d_px", 0),
+    "top_px": ("box2d_px", 1),
+    "right_px": ("box2d_px", 2),
+    "bottom_px": ("box2d_px", 3),
+    "vx_mps": ("velocity_mps", 0),
+    "vy_mps": ("velocity_mps", 1),
+}
+"""Each column of a box in the lake, and where it is in `Boxes`."""
+
+
+def encode_boxes(per_frame: Sequence[Boxes | None]) -> pa.ListArray:
+    """Return one list of boxes per frame, null where the frame is not annotated."""
+    present = [boxes if boxes is not None else Boxes.empty() for boxes in per_frame]
+    flat = Boxes.concatenate(present)
+    columns = []
+    for field in BOX_TYPE:
+        name, part = _PARTS[field.name]
+        values = getattr(flat, name) if part is None else getattr(flat, name)[:, part]
+        columns.append(pa.array(values, type=field.type, from_pandas=True))
+    offsets = np.concatenate([[0], np.cumsum([len(boxes) for boxes in present])])
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()),
+        pa.StructArray.from_arrays(columns, fields=list(BOX_TYPE)),
+        type=BOXES_TYPE,
+        mask=pa.array([boxes is None for boxes in per_frame], pa.bool_()),
+    )
+
+
+def decode_boxes(column: pa.ListArray) -> list[Boxes | None]:
+    """Return the boxes of each row; the inverse of `encode_boxes`."""
+    flat = _flat_boxes(column.flatten())
+    lengths = np.nan_to_num(column.value_lengths().to_numpy(zero_copy_only=False)).astype(np.int64)
+    ends = np.cumsum(lengths)
+    absent = column.is_null().to_numpy(zero_copy_only=False)
+    return [
+        None if is_absent else flat.select(slice(end - length, end))
+        for end, length, is_absent in zip(ends, lengths, absent, strict=True)
+    ]
+
+
+def _flat_boxes(structs: pa.StructArray) -> Boxes:
+    arrays = {
+        field.name: array.to_numpy(zero_copy_only=False)
+        for field, array in zip(BOX_TYPE, structs.flatten(), strict=True)
+    }
+    columns: dict[str, list[NDArray[Any]]] = {}
+    for name, (target, _) in _PARTS.items():
+        columns.setdefault(target, []).append(arrays[name])
+    return Boxes.make(
+        **{
+            name: parts[0] if len(parts) == 1 else np.column_stack(parts)
+            for name, parts in columns.items()
+        }
+    )
+
+
+def encode_frames(frames: Sequence[Frame], sensor_digests: Sequence[str]) -> pa.RecordBatch:
+    """Return one row per frame in the layout of `schema.COLUMNS`."""
+    columns: dict[str, Any] = {name: [] for name in COLUMNS.names if name != "boxes"}
+    for frame, sensor_digest in zip(frames, sensor_digests, strict=True):
+        for name, value in _row(frame, sensor_digest).items():
+            columns[name].append(value)
+    columns["boxes"] = encode_boxes([frame.boxes for frame in frames])
+    arrays = [
+        columns[field.name]
+        if field.name == "boxes"
+        else pa.array(columns[field.name], type=field.type)
+        for field in COLUMNS
+    ]
+    return pa.record_batch(arrays, schema=COLUMNS)
+
+
+def _row(frame: Frame, sensor_digest: str) -> dict[str, Any]:
+    lidar, camera = frame.lidar, frame.camera
+    return {
+        **frame.key._asdict(),
+        "frame_id": frame.frame_id,
+        "split": frame.split,
+        "tags": list(frame.tags),
+        "source": frame.source,
+        "sensor_digest": sensor_digest,
+        "content_digest": content_digest(frame, sensor_digest),
+        "label_digest": label_digest(frame.boxes, frame.split),
+        "global_from_ego": _flat(frame.global_from_ego),
+        "lidar_sensor": None if lidar is None else _sensor_row(lidar.sensor),
+        "lidar_num_points": None if lidar is None else len(lidar.points),
+        LIDAR_BLOB: None if lidar is None else points_to_bytes(lidar.points),
+        "camera_sensor": None if camera is None else _sensor_row(camera.sensor),
+        "camera_width_px": None if camera is None else camera.width_px,
+        "camera_height_px": None if camera is None else camera.height_px,
+        "camera_ignore_regions_px": None
+        if camera is None
+        else np.asarray(camera.ignore_regions_px, dtype=np.float64).reshape(-1, 4).tolist(),
+        CAMERA_BLOB: None if camera is None else camera.encoded,
+        "num_boxes": None if frame.boxes is None else len(frame.boxes),
+    }
+
+
+def _sensor_row(sensor: CalibratedSensor) -> dict[str, Any]:
+    matrix = sensor.camera_matrix
+    return {
+        "name": sensor.name,
+        "ego_from_sensor": _flat(sensor.ego_from_sensor),
+        "camera_matrix": None if matrix is None else _flat(matrix),
+    }
+
+
+def _flat(matrix: NDArray[np.floating]) -> list[float]:
+    return np.asarray(matrix, dtype=np.float64).ravel().tolist()
+
+
+def points_to_bytes(points: NDArray[np.float32]) -> bytes:
+    """Return the (N, 4) points as N x 4 little-endian float32."""
+    return np.ascontiguousarray(points, dtype="<f4").tobytes()
+
+
+def points_from_bytes(data: bytes) -> NDArray[np.float32]:
+    """Return (N, 4) read-only points; the inverse of `points_to_bytes`."""
+    return np.frombuffer(data, dtype="<f4").reshape(-1, 4)
+
+
+def decode_frames(
+    table: pa.Table,
+    lidar_payloads: Mapping[int, bytes],
+    camera_payloads: Mapping[int, bytes],
+) -> Iterator[Frame]:
+    """Yield a frame per row; payloads are by position in the table, absent ones stay empty."""
+    table = table.combine_chunks()
+    boxes = decode_boxes(_one_chunk(table["boxes"]))
+    rows = table.drop_columns(["boxes"]).to_pylist()
+    for position, row in enumerate(rows):
+        yield Frame(
+            key=FrameKey(row["log"], row["scene"], row["timestamp_ns"]),
+            frame_id=row["frame_id"],
+            global_from_ego=np.array(row["global_from_ego"]).reshape(4, 4),
+            lidar=_lidar(row, lidar_payloads.get(position, b"")),
+            camera=_camera(row, camera_payloads.get(position, b"")),
+            boxes=boxes[position],
+            tags=tuple(row["tags"]),
+            split=row["split"],
+            source=row["source"],
+        )
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _lidar(row: Mapping[str, Any], payload: bytes) -> LidarSweep | None:
+    if row["lidar_sensor"] is None:
+        return None
+    sensor = _sensor(row["lidar_sensor"], is_lidar=True)
+    return LidarSweep(sensor=sensor, points=points_from_bytes(payload))
+
+
+def _camera(row: Mapping[str, Any], payload: bytes) -> CameraImage | None:
+    if row["camera_sensor"] is None:
+        return None
+    return CameraImage(
+        sensor=_sensor(row["camera_sensor"], is_lidar=False),
+        encoded=payload,
+        width_px=row["camera_width_px"],
+        height_px=row["camera_height_px"],
+        ignore_regions_px=np.array(row["camera_ignore_regions_px"], np.float64).reshape(-1, 4),
+    )
+
+
+def _sensor(values: Mapping[str, Any], *, is_lidar: bool) -> CalibratedSensor:
+    matrix = values["camera_matrix"]
+    return CalibratedSensor(
+        name=values["name"],
+        modality="lidar" if is_lidar else "camera",
+        ego_from_sensor=np.array(values["ego_from_sensor"]).reshape(4, 4),
+        camera_matrix=None if matrix is None else np.array(matrix).reshape(3, 3),
+    )
+
+
+def label_digest(boxes: Boxes | None, split: str) -> str:
+    """Return a SHA-256 over the labels and the split of a frame."""
+    whole = hashlib.sha256(split.encode() + b"\0")
+    if boxes is None:
+        return whole.hexdigest()
+    whole.update(f"{len(boxes)}\0".encode())
+    for name, part in dict.fromkeys(_PARTS.values()):
+        values = getattr(boxes, name) if part is None else getattr(boxes, name)[:, part]
+        if values.dtype == object:
+            whole.update("\0".join(values).encode() + b"\0\0")
+        else:
+            whole.update(_canonical(values))
+    return whole.hexdigest()
+
+
+def content_digest(frame: Frame, sensor_digest: str) -> str:
+    """Return a SHA-256 over all of a frame but its labels, its split and where it came from."""
+    key = frame.key
+    head = (key.log, key.scene, str(key.timestamp_ns), frame.frame_id, sensor_digest, "")
+    whole = hashlib.sha256("\0".join(head).encode())
+    whole.update("\0".join(frame.tags).encode() + b"\0")
+    whole.update(_canonical(frame.global_from_ego))
+    for sensor in (frame.lidar, frame.camera):
+        whole.update(b"-" if sensor is None else _sensor_content(sensor.sensor))
+    if frame.camera is not None:
+        whole.update(f"{frame.camera.width_px} {frame.camera.height_px}\0".encode())
+        whole.update(_canonical(frame.camera.ignore_regions_px))
+    return whole.hexdigest()
+
+
+def _sensor_content(sensor: CalibratedSensor) -> bytes:
+    matrix = b"-" if sensor.camera_matrix is None else _canonical(sensor.camera_matrix)
+    return sensor.name.encode() + b"\0" + _canonical(sensor.ego_from_sensor) + matrix
+
+
+def _canonical(values: NDArray[Any]) -> bytes:
+    """Return bytes that equal numbers share: one NaN, one zero, little endian."""
+    if values.dtype.kind in "iu":
+        return values.astype("<i8").tobytes()
+    numbers = values.astype("<f8") + 0.0
+    numbers[np.isnan(numbers)] = np.nan
+    return numbers.tobytes()

@@ -1,0 +1,98 @@
+"""Predictions of a model on a dataset: one Parquet file, a row per frame, streamed."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from admlops.errors import DataError
+from admlops.lake.encoding import decode_boxes, encode_boxes
+from admlops.lake.schema import BOXES_TYPE
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import FrameKey
+
+ROW_GROUP_FRAMES = 512
+
+_SCHEMA = pa.schema(
+    [
+        ("log", pa.string()),
+        ("scene", pa.string()),
+        ("timestamp_ns", pa.int64()),
+        ("boxes", BOXES_TYPE),
+    ],
+    metadata={"admlops:predictions": "1"},
+)
+
+
+def write_predictions(path: Path, items: Iterable[tuple[FrameKey, Boxes]]) -> int:
+    """Write one row per frame, whole or not at all, and return how many.
+
+    Frames without detections are written too, so that a reader knows that they were looked at.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    num_frames = 0
+    try:
+        with os.fdopen(handle, "wb") as file, pq.ParquetWriter(file, _SCHEMA) as writer:
+            for batch in _batches(items):
+                writer.write_batch(batch)
+                num_frames += batch.num_rows
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return num_frames
+
+
+def iterate_predictions(path: Path) -> Iterator[tuple[FrameKey, Boxes]]:
+    """Yield the key and the boxes of each frame, in the order written.
+
+    Raises:
+        DataError: the file is absent or holds no predictions.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.schema_arrow.names != _SCHEMA.names:
+                raise DataError(
+                    f"{path}: holds {', '.join(file.schema_arrow.names)}, which is not a file of "
+                    f"predictions ({', '.join(_SCHEMA.names)})"
+                )
+            for batch in file.iter_batches(batch_size=ROW_GROUP_FRAMES):
+                yield from _decode(batch)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: predictions cannot be read ({error}); predict again") from error
+
+
+def _batches(items: Iterable[tuple[FrameKey, Boxes]]) -> Iterator[pa.RecordBatch]:
+    waiting: list[tuple[FrameKey, Boxes]] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) == ROW_GROUP_FRAMES:
+            yield _encode(waiting)
+            waiting = []
+    if waiting:
+        yield _encode(waiting)
+
+
+def _encode(items: list[tuple[FrameKey, Boxes]]) -> pa.RecordBatch:
+    keys = [key for key, _ in items]
+    return pa.record_batch(
+        [
+            pa.array([key.log for key in keys], pa.string()),
+            pa.array([key.scene for key in keys], pa.string()),
+            pa.array([key.timestamp_ns for key in keys], pa.int64()),
+            encode_boxes([boxes for _, boxes in items]),
+        ],
+        schema=_SCHEMA,
+    )
+
+
+def _decode(batch: pa.RecordBatch) -> Iterator[tuple[FrameKey, Boxes]]:
+    columns = [batch.column(name).to_pylist() for name in ("log", "scene", "timestamp_ns")]
+    boxes = decode_boxes(batch.column("boxes"))
+    for log, scene, timestamp_ns, found in zip(*columns, boxes, strict=True):
+        yield FrameKey(log, scene, timestamp_ns), Boxes.empty() if found is None else found

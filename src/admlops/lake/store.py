@@ -1,0 +1,387 @@
+"""Datasets: the canonical, versioned store of frames and boxes."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import lance
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from admlops.errors import DataError
+from admlops.lake import query
+from admlops.lake.appending import append_frames, keys_of
+from admlops.lake.encoding import decode_frames
+from admlops.lake.relabelling import relabel_frames
+from admlops.lake.schema import (
+    CAMERA_BLOB,
+    COLUMNS,
+    FRAME_COLUMNS,
+    KEY_COLUMNS,
+    LICENCES_KEY,
+    LIDAR_BLOB,
+    SCHEMA_VERSION,
+    SCHEMA_VERSION_KEY,
+)
+from admlops.lake.storage import (
+    StorageOptions,
+    datasets_beside,
+    explain_errors,
+    is_remote,
+    resolve_options,
+    split_reference,
+)
+from admlops.lake.versions import (
+    AppendReport,
+    DatasetDiff,
+    FrameDigests,
+    diff_digests,
+    digest_of,
+)
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import Frame, FrameKey
+from admlops.structures.manifest import Manifest
+
+ITERATE_FRAMES = 16
+"""Frames that `Dataset.iterate` reads at a time."""
+
+
+class Dataset:
+    """One version of a dataset; `append`, `relabel` and `tag` move it to the version they make.
+
+    Rows are numbered from 0 within a version. The object can be sent to another process.
+    """
+
+    def __init__(self, table: lance.LanceDataset, uri: str, options: Mapping[str, str]) -> None:
+        self._table = table
+        self._uri = uri
+        self._options = dict(options)
+        self._frames_view: pa.Table | None = None
+
+    @classmethod
+    def open(cls, reference: str, storage_options: StorageOptions | None = None) -> Self:
+        """Open ``uri`` (the latest version), ``uri@version`` or ``uri@tag``.
+
+        Args:
+            reference: a local folder or ``s3://bucket/path``.
+            storage_options: see `lake.storage.resolve_options`.
+
+        Raises:
+            DataError: there is no such dataset, version or tag (the message lists those that
+                are), or it cannot be read.
+            ServiceError: the object store cannot be reached.
+        """
+        uri, version = split_reference(reference)
+        options = resolve_options(uri, storage_options)
+        table = _open_latest(uri, options)
+        if table is None:
+            beside = ", ".join(datasets_beside(uri)) or "none"
+            raise DataError(f"{uri}: no dataset here. Datasets beside it: {beside}")
+        if version:
+            table = _check_out(table, uri, version)
+        _check_schema(table, uri)
+        return cls(table, uri, options)
+
+    @classmethod
+    def create(
+        cls, uri: str, storage_options: StorageOptions | None = None, licences: Sequence[str] = ()
+    ) -> Self:
+        """Make an empty dataset, or open the one that is there; its licences are added to.
+
+        Raises:
+            DataError: the folder cannot be written or holds something else.
+            ServiceError: the object store cannot be reached.
+        """
+        options = resolve_options(uri, storage_options)
+        table = _open_latest(uri, options)
+        if table is None:
+            schema = COLUMNS.with_metadata(
+                {
+                    SCHEMA_VERSION_KEY: str(SCHEMA_VERSION),
+                    LICENCES_KEY: json.dumps(sorted(set(licences))),
+                }
+            )
+            with explain_errors(uri, "creating the dataset"):
+                table = lance.write_dataset(
+                    schema.empty_table(),
+                    uri,
+                    schema=schema,
+                    storage_options=options or None,
+                    data_storage_version="2.1",
+                )
+        _check_schema(table, uri)
+        dataset = cls(table, uri, options)
+        dataset._add_licences(licences)
+        return dataset
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process opens the same version."""
+        return Dataset.open, (self.reference, self._options)
+
+    def __repr__(self) -> str:
+        """Return the reference and the number of frames."""
+        return f"Dataset({self.reference!r}, {self.num_frames} frames)"
+
+    @property
+    def uri(self) -> str:
+        """Where the dataset is, without a version."""
+        return self._uri
+
+    @property
+    def version(self) -> int:
+        """The number of this version."""
+        return int(self._table.version)
+
+    @property
+    def reference(self) -> str:
+        """``uri@version``."""
+        return f"{self._uri}@{self.version}"
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames this version holds."""
+        return int(self._table.count_rows())
+
+    @property
+    def licences(self) -> tuple[str, ...]:
+        """Names of the licence terms that the data carries."""
+        metadata = self._table.schema.metadata or {}
+        return tuple(json.loads(metadata.get(LICENCES_KEY, b"[]")))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the frames and labels, whatever the layout, the order and the time."""
+        return digest_of(self.frame_digests())
+
+    def frame_digests(self) -> dict[FrameKey, FrameDigests]:
+        """Return the digests of every frame."""
+        names = ["sensor_digest", "content_digest", "label_digest"]
+        with explain_errors(self._uri, "reading digests"):
+            table = self._table.to_table(columns=[*KEY_COLUMNS, *names])
+        columns = [table[name].to_pylist() for name in names]
+        digests = [FrameDigests(*values) for values in zip(*columns, strict=True)]
+        return dict(zip(keys_of(table), digests, strict=True))
+
+    def append(self, frames: Iterable[Frame]) -> AppendReport:
+        """Add the frames that the latest version does not hold, and move to the new version.
+
+        Streams; killed at any moment it leaves the last committed version, and run again it ends
+        as if it had not been killed. An error of the source leaves what was committed before it.
+
+        Raises:
+            DataError: the dataset cannot be written.
+            ServiceError: the object store failed.
+        """
+        latest = self._latest()
+        table, feed = append_frames(latest, frames, self._options)
+        self._move_to(table)
+        return AppendReport(feed.num_added, feed.num_present, self.version, tuple(feed.conflicts))
+
+    def relabel(self, labels: Mapping[FrameKey, Boxes], split: str | None = None) -> int:
+        """Replace the labels of frames in a new version, without rewriting sensor data.
+
+        Args:
+            labels: the new boxes of each frame.
+            split: where the labelled frames move; None leaves them where they are.
+
+        Returns:
+            How many frames changed; where none did there is no new version.
+
+        Raises:
+            DataError: a key is not in the dataset.
+            ServiceError: the object store failed.
+        """
+        table, num_changed = relabel_frames(self._latest(), labels, split, self._options)
+        self._move_to(table)
+        return num_changed
+
+    def keys(self) -> list[FrameKey]:
+        """Return the key of each row."""
+        return keys_of(self._view())
+
+    def frame_ids(self) -> list[str]:
+        """Return the source's name of each row."""
+        return list(self._view()["frame_id"].to_pylist())
+
+    def rows_where(self, condition: str) -> NDArray[np.int64]:
+        """Return the rows for which an SQL condition on ``frames`` holds, in order.
+
+        Raises:
+            DataError: the SQL is wrong.
+        """
+        return query.rows_where(self._table, self._view(), condition)
+
+    def query(self, sql: str) -> pa.Table:
+        """Return the result of an SQL query on the views ``frames`` and ``boxes``.
+
+        Raises:
+            DataError: the SQL is wrong.
+        """
+        return query.run_sql(self._table, self._view(), sql)
+
+    def take(
+        self, rows: Sequence[int] | NDArray[np.integer], *, lidar: bool = True, camera: bool = False
+    ) -> list[Frame]:
+        """Return the frames of rows, in the order given.
+
+        A payload that is not asked for stays empty: the frame then has the sensor's calibration
+        with no points, or with no encoded bytes.
+
+        Raises:
+            DataError: a row is out of range, or the dataset is corrupt.
+            ServiceError: the object store failed.
+        """
+        wanted = np.asarray(rows, dtype=np.int64).reshape(-1)
+        if wanted.size == 0:
+            return []
+        if wanted.min() < 0 or wanted.max() >= self.num_frames:
+            raise DataError(
+                f"{self.reference}: row {int(wanted.max())} asked for (lowest "
+                f"{int(wanted.min())}); rows are 0 to {self.num_frames - 1}"
+            )
+        unique, inverse = np.unique(wanted, return_inverse=True)
+        with explain_errors(self._uri, "reading frames"):
+            table = self._table.take(unique.tolist(), columns=list(FRAME_COLUMNS))
+            frames = list(
+                decode_frames(
+                    table,
+                    self._payloads(LIDAR_BLOB, unique) if lidar else {},
+                    self._payloads(CAMERA_BLOB, unique) if camera else {},
+                )
+            )
+        return [frames[index] for index in inverse]
+
+    def iterate(
+        self,
+        rows: Sequence[int] | NDArray[np.integer] | None = None,
+        *,
+        lidar: bool = True,
+        camera: bool = False,
+    ) -> Iterator[Frame]:
+        """Yield the frames of rows (all by default), a few in memory at a time.
+
+        Raises:
+            DataError: as `take`.
+        """
+        wanted = np.arange(self.num_frames) if rows is None else np.asarray(rows, dtype=np.int64)
+        for start in range(0, len(wanted), ITERATE_FRAMES):
+            yield from self.take(wanted[start : start + ITERATE_FRAMES], lidar=lidar, camera=camera)
+
+    def diff(self, other: "Dataset") -> DatasetDiff:
+        """Return what it takes to get from this version to `other`."""
+        return diff_digests(self.frame_digests(), other.frame_digests())
+
+    def tag(self, name: str) -> None:
+        """Give this version a name that stays.
+
+        Raises:
+            DataError: the name is not usable, or another version has it.
+        """
+        existing = self.tags()
+        if existing.get(name) == self.version:
+            return
+        if name in existing:
+            raise DataError(f"{self._uri}: tag {name!r} is at version {existing[name]} already")
+        if name.isdigit() or split_reference(f"x@{name}") != ("x", name):
+            raise DataError(
+                f"{self._uri}: {name!r} cannot be a tag; use letters, digits, '.', '_' and '-', "
+                "with a letter among them"
+            )
+        with explain_errors(self._uri, "tagging"):
+            self._table.tags.create(name, self.version)
+
+    def tags(self) -> dict[str, int]:
+        """Return the version that each tag names."""
+        return _tags(self._table, self._uri)
+
+    def versions(self) -> list[int]:
+        """Return the numbers of all versions, oldest first."""
+        with explain_errors(self._uri, "listing versions"):
+            return _versions(self._table)
+
+    def manifest(
+        self,
+        provenance: Mapping[str, str] | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> Manifest:
+        """Return the manifest by which a step hands this version on."""
+        return Manifest(
+            kind="dataset",
+            uri=self._uri,
+            version=str(self.version),
+            digest=self.digest,
+            licences=self.licences,
+            provenance=dict(provenance or {}),
+            scores=dict(scores or {}),
+        )
+
+    def _add_licences(self, licences: Sequence[str]) -> None:
+        merged = sorted({*self.licences, *licences})
+        if merged != list(self.licences):
+            with explain_errors(self._uri, "writing licences"):
+                self._table.update_schema_metadata({LICENCES_KEY.decode(): json.dumps(merged)})
+
+    def _latest(self) -> lance.LanceDataset:
+        table = _open_latest(self._uri, self._options)
+        if table is None:
+            raise DataError(f"{self._uri}: the dataset is gone")
+        return table
+
+    def _move_to(self, table: lance.LanceDataset) -> None:
+        self._table = table
+        self._frames_view = None
+
+    def _view(self) -> pa.Table:
+        if self._frames_view is None:
+            with explain_errors(self._uri, "reading frames"):
+                self._frames_view = query.load_frames_view(self._table)
+        return self._frames_view
+
+    def _payloads(self, column: str, rows: NDArray[np.int64]) -> dict[int, bytes]:
+        blobs = self._table.take_blobs(column, indices=rows.tolist())
+        return {position: blob.readall() for position, blob in enumerate(blobs) if blob is not None}
+
+
+def _open_latest(uri: str, options: Mapping[str, str]) -> lance.LanceDataset | None:
+    with explain_errors(uri, "opening the dataset"):
+        try:
+            return lance.dataset(uri, storage_options=dict(options) or None)
+        except ValueError as error:
+            if "was not found" in str(error) and (is_remote(uri) or "_versions," in str(error)):
+                return None
+            raise
+
+
+def _check_out(table: lance.LanceDataset, uri: str, version: str) -> lance.LanceDataset:
+    tags = _tags(table, uri)
+    number = int(version) if version.isdigit() else tags.get(version)
+    with explain_errors(uri, f"opening version {version}"):
+        versions = _versions(table)
+        if number in versions:
+            return table.checkout_version(number)
+    named = ", ".join(f"{tag} (version {at})" for tag, at in sorted(tags.items())) or "none"
+    raise DataError(
+        f"{uri}@{version}: no such version or tag. Versions: {versions[0]} to {versions[-1]}; "
+        f"tags: {named}"
+    )
+
+
+def _tags(table: lance.LanceDataset, uri: str) -> dict[str, int]:
+    with explain_errors(uri, "listing tags"):
+        return {name: int(tag["version"]) for name, tag in table.tags.list().items()}
+
+
+def _versions(table: lance.LanceDataset) -> list[int]:
+    return sorted(int(item["version"]) for item in table.versions())
+
+
+def _check_schema(table: lance.LanceDataset, uri: str) -> None:
+    found = (table.schema.metadata or {}).get(SCHEMA_VERSION_KEY)
+    if found is None:
+        raise DataError(f"{uri}: a Lance table, but not a dataset of frames; choose another URI")
+    if int(found) != SCHEMA_VERSION:
+        raise DataError(
+            f"{uri}: written with schema version {int(found)}, this program reads "
+            f"{SCHEMA_VERSION}; ingest the source again or use the program that wrote it"
+        )
