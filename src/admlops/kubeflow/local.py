@@ -14,7 +14,6 @@ from typing import Any, TextIO
 from kfp import local
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from admlops.errors import ServiceError
 from admlops.kubeflow.compile import load_pipeline, pipeline_arguments
@@ -64,15 +63,15 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     log_path.parent.mkdir(parents=True, exist_ok=True)
     num_tasks = len(pipeline.pipeline_spec.deployment_spec["executors"])
     console = Console(file=sys.stderr)
-    with log_path.open("w") as log, _progress(name, num_tasks, console) as progress:
-        relay = _Relay(log, progress)
+    with log_path.open("w") as log, make_progress(name, num_tasks, console) as progress:
+        relay = Relay(log, progress)
         try:
             with redirect_stdout(relay), _child_environment():
                 task = pipeline(**pipeline_arguments(pipeline, recipe))
         except RuntimeError as error:
             message = f"{name}: {relay.explain()}; the whole log is {log_path}"
             raise ServiceError(message) from error
-    _print_summary(relay, log_path, console)
+    _print_summary(relay.seconds, log_path, console)
     return LocalRun(outputs=dict(task.outputs), seconds_by_task=relay.seconds, log=log_path)
 
 
@@ -97,7 +96,8 @@ def _child_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _progress(name: str, num_tasks: int, console: Console) -> Progress:
+def make_progress(name: str, num_tasks: int, console: Console) -> Progress:
+    """Return a progress bar with one unit per task and a place for the task's last line."""
     progress = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -110,7 +110,7 @@ def _progress(name: str, num_tasks: int, console: Console) -> Progress:
     return progress
 
 
-class _Relay(io.TextIOBase):
+class Relay(io.TextIOBase):
     """Takes what KFP prints: all to the log, the telling part to the progress bar."""
 
     def __init__(self, log: TextIO, progress: Progress) -> None:
@@ -123,6 +123,7 @@ class _Relay(io.TextIOBase):
         self._errors: list[str] = []
 
     def write(self, text: str) -> int:
+        """Take text as a file would."""
         self._log.write(text)
         self._log.flush()
         *lines, self._rest = (self._rest + text).split("\n")
@@ -154,12 +155,7 @@ class _Relay(io.TextIOBase):
                 self._progress.update(bar, line=line.strip()[:70])
 
 
-def _print_summary(relay: _Relay, log_path: Path, console: Console) -> None:
-    table = Table(title="Tasks that ran", show_edge=False)
-    table.add_column("task")
-    table.add_column("seconds", justify="right")
-    for task, seconds in relay.seconds.items():
-        table.add_row(task, f"{seconds:.1f}")
-    table.add_row("all", f"{sum(relay.seconds.values()):.1f}", style="bold")
-    console.print(table if relay.seconds else "nothing changed: every output came from the cache")
+def _print_summary(seconds: dict[str, float], log_path: Path, console: Console) -> None:
+    ran = f"{len(seconds)} tasks ran in {sum(seconds.values()):.1f} s"
+    console.print(ran if seconds else "nothing changed: every output came from the cache")
     console.print(f"log: {log_path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,32 @@
+import io
+
+from rich.console import Console
+
+from admlops.kubeflow.local import Relay, make_progress
+
+
+def relay() -> tuple[Relay, io.StringIO, io.StringIO]:
+    log, screen = io.StringIO(), io.StringIO()
+    return Relay(log, make_progress("p", 2, Console(file=screen))), log, screen
+
+
+def test_tasks_advance_the_bar_and_everything_is_logged() -> None:
+    taken, log, screen = relay()
+    text = (
+        "14:00:00 - INFO - Executing task \x1b[96m'train'\x1b[0m\n    epoch 3\n"
+        "- INFO - Task \x1b[96m'train'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m\n"
+    )
+    for part in (text[:30], text[30:]):
+        taken.write(part)
+    assert list(taken.seconds) == ["train"]
+    assert log.getvalue() == text
+    assert "train" in screen.getvalue()
+
+
+def test_failure_names_task_and_error() -> None:
+    taken, _, _ = relay()
+    taken.write("Executing task 'ingest'\n")
+    taken.write("    admlops.errors.DataError: no folder /x\n")
+    taken.write("Task 'ingest' finished with status FAILURE\n")
+    assert taken.seconds == {}
+    assert taken.explain() == "task 'ingest' failed: admlops.errors.DataError: no folder /x"

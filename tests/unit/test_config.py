@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from admlops.config import Config
+from admlops.errors import ConfigError
+
+
+class Engine(Config):
+    num_cylinders: int = Field(default=4, ge=1)
+    """How many cylinders."""
+
+
+class Car(Config):
+    name: str
+    engine: Engine = Engine()
+
+
+def test_float_from_kfp_becomes_an_integer() -> None:
+    assert Car.parse({"name": "a", "engine": {"num_cylinders": 6.0}}).engine.num_cylinders == 6
+
+
+def test_unknown_field_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"here: Car has 1 wrong.*\n.*colour.*name, engine"):
+        Car.parse({"name": "a", "colour": "red"}, where="here")
+
+
+def test_wrong_value_names_the_path_and_the_bound() -> None:
+    with pytest.raises(ConfigError, match=r"engine\.num_cylinders.*greater than or equal to 1.*0"):
+        Car.parse({"name": "a", "engine": {"num_cylinders": 0}})
+
+
+def test_missing_field_is_named() -> None:
+    with pytest.raises(ConfigError, match="name: Field required"):
+        Car.parse({})
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "car.yaml"
+    path.write_text("name: b\nengine: {num_cylinders: 8}\n")
+    car = Car.load(path)
+    assert Car.parse(car.to_json_dict()) == car
+    assert car.replace(name="c").engine.num_cylinders == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("- a\n", "mapping"), ("a: [", "not valid YAML"), (None, "cannot be read")]
+)
+def test_bad_file_is_named(tmp_path: Path, text: str | None, reason: str) -> None:
+    path = tmp_path / "car.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=rf"car\.yaml.*{reason}"):
+        Car.load(path)
+
+
+def test_field_text_is_help() -> None:
+    assert Engine.model_fields["num_cylinders"].description == "How many cylinders."
