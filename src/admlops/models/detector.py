@@ -1,0 +1,107 @@
+"""Detectors: a network that can be exported, and the loss that trains it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from admlops.detection.config import (
+    NETWORK_INPUTS,
+    CenterPointConfig,
+    PillarDetectorConfig,
+    PointPillarsConfig,
+)
+from admlops.detection.families import find_family
+from admlops.models.backbone import Backbone, Neck
+from admlops.models.encoder import PillarEncoder
+from admlops.models.heads import AnchorHead, CenterHead
+
+
+class PillarNetwork(nn.Module):
+    """Encoder, backbone, neck and head: everything between voxelisation and decoding.
+
+    Its inputs are `NETWORK_INPUTS`, its outputs `config.output_names`, both in that order.
+    """
+
+    def __init__(self, config: PillarDetectorConfig, head: type[nn.Module]) -> None:
+        super().__init__()
+        self.encoder = PillarEncoder(config)
+        self.backbone = Backbone(config)
+        self.neck = Neck(config)
+        self.head = head(self.neck.num_channels, config)
+
+    def forward(
+        self,
+        point_features: Tensor,
+        point_pillar: Tensor,
+        pillar_cell: Tensor,
+        batch_size: int = 1,
+    ) -> tuple[Tensor, ...]:
+        """Return the head's planes.
+
+        Args:
+            point_features: (M, 9) decorated points, sorted by pillar.
+            point_pillar: (M,) pillar of each point.
+            pillar_cell: (P,) grid cell of each pillar, plus b * H * W in the b-th frame.
+            batch_size: number of frames.
+        """
+        canvas_BCHW = self.encoder(point_features, point_pillar, pillar_cell, batch_size)
+        outputs: tuple[Tensor, ...] = self.head(self.neck(self.backbone(canvas_BCHW)))
+        return outputs
+
+
+class Detector(nn.Module):
+    """A network with its config; as a callable of named arrays it fits the `Predictor`.
+
+    Attributes:
+        config: the typed settings.
+        network: the exportable module.
+    """
+
+    def __init__(self, config: PillarDetectorConfig, network: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+
+    def forward(self, inputs: Mapping[str, Tensor], batch_size: int = 1) -> dict[str, Tensor]:
+        """Return the outputs by name for a batch's inputs by name."""
+        planes = self.network(*(inputs[name] for name in NETWORK_INPUTS), batch_size)
+        return dict(zip(self.config.output_names, planes, strict=True))
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        """Run the network on one frame's arrays, without gradients and in evaluation mode."""
+        was_training = self.training
+        self.eval()
+        device = next(self.parameters()).device
+        tensors = {name: torch.from_numpy(inputs[name]).to(device) for name in NETWORK_INPUTS}
+        with torch.inference_mode():
+            outputs = self(tensors)
+        self.train(was_training)
+        return {name: plane.float().cpu().numpy() for name, plane in outputs.items()}
+
+    def num_parameters(self) -> int:
+        """Return the number of trained values."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def pointpillars(config: PointPillarsConfig) -> Detector:
+    """Return PointPillars with new weights."""
+    return Detector(config, PillarNetwork(config, AnchorHead))
+
+
+def centerpoint(config: CenterPointConfig) -> Detector:
+    """Return CenterPoint on pillars with new weights."""
+    return Detector(config, PillarNetwork(config, CenterHead))
+
+
+def build_detector(config: PillarDetectorConfig) -> Detector:
+    """Return a detector with new weights, of a built-in kind or an entry point's.
+
+    Raises:
+        ConfigError: no family of that kind is installed.
+    """
+    detector: Detector = find_family(config.kind).import_detector()(config)
+    return detector
