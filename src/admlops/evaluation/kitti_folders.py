@@ -1,0 +1,51 @@
+"""Plain folders of KITTI label and result files, read chunk by chunk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from admlops.errors import DataError
+from admlops.evaluation.flat_boxes import FlatBoxes
+from admlops.formats.kitti.labels import list_label_names, read_label_folder
+
+
+def result_folder(predictions: Path) -> Path:
+    """Return the folder of the result files: the one given, or its ``data``, as KITTI's is."""
+    inner = predictions / "data"
+    return inner if inner.is_dir() and not list_label_names(predictions) else predictions
+
+
+def names_to_evaluate(labels: Path, predictions: Path) -> list[str]:
+    """Return the names of the result files, as the official program does.
+
+    Raises:
+        DataError: there are none, or one has no label file.
+    """
+    names = list_label_names(predictions)
+    if not names:
+        raise DataError(f"{predictions}: no .txt file; an empty file stands for an empty frame")
+    absent = sorted(set(names) - set(list_label_names(labels)))
+    if absent:
+        raise DataError(
+            f"{labels}: {len(absent)} of {len(names)} predicted frames have no label file, "
+            f"first {absent[0]}.txt; add the labels or remove the predictions"
+        )
+    return names
+
+
+def read_chunks(
+    labels: Path, predictions: Path, names: list[str], chunk_frames: int
+) -> Iterator[tuple[FlatBoxes, FlatBoxes]]:
+    """Yield labels and predictions of `chunk_frames` frames at a time.
+
+    Raises:
+        DataError: a file is absent or wrong, or a prediction has no score.
+    """
+    for start in range(0, len(names), chunk_frames):
+        chosen = names[start : start + chunk_frames]
+        predicted = FlatBoxes.from_label_table(read_label_folder(predictions, chosen))
+        unscored = predicted.first_unscored()
+        if unscored is not None:
+            raise DataError(
+                f"{predictions / unscored}.txt: a row has no score; a result row has 16 values"
+            )
+        yield FlatBoxes.from_label_table(read_label_folder(labels, chosen)), predicted
