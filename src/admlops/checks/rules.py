@@ -167,7 +167,7 @@ _MODEL_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
     (
         "MODEL003",
         "error",
-        "Boxes of the model's categories lie inside the model's range",
+        "At least half of the boxes of a category lie inside the model's range",
         "Widen point_cloud_range_m along the axis named, or leave far boxes out of the requirement",
     ),
     (
@@ -205,6 +205,12 @@ _MODEL_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "warning",
         "A frame fits in the model's number of pillars",
         "Raise max_pillars or use larger pillars; pillars above the limit are dropped",
+    ),
+    (
+        "MODEL010",
+        "warning",
+        "At least 95 % of the boxes of a category lie inside the model's range",
+        "Widen point_cloud_range_m along the axis named if far boxes must be found",
     ),
 )
 
