@@ -7,7 +7,7 @@ also the place of its values in the network's output planes.
 import numpy as np
 from numpy.typing import NDArray
 
-from admlops.detection.config import PointPillarsConfig
+from admlops.detection.config import PillarDetectorConfig, PointPillarsConfig
 
 
 def anchor_shapes(config: PointPillarsConfig) -> NDArray[np.float64]:
@@ -21,7 +21,7 @@ def anchor_shapes(config: PointPillarsConfig) -> NDArray[np.float64]:
     )
 
 
-def cell_size_m(config: PointPillarsConfig) -> NDArray[np.float64]:
+def cell_size_m(config: PillarDetectorConfig) -> NDArray[np.float64]:
     """Return (2,) x y size of a cell of the output map."""
     return np.array(config.voxel_size_m) * config.output_stride
 

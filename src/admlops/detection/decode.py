@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from admlops.detection.anchors import anchors_at
+from admlops.detection.anchors import anchors_at, cell_size_m
 from admlops.detection.box_coding import MAX_LOG_RATIO, apply_direction, decode_residuals
 from admlops.detection.config import (
     BOX_RESIDUALS,
@@ -75,8 +75,8 @@ def decode_centers(outputs: Outputs, config: CenterPointConfig) -> Boxes:
     cell, category, logit = _strongest(found, best, config.decode.max_candidates)
     codes = regression[:, cell].T.astype(np.float64)
     row, column = np.divmod(cell, columns)
-    size = np.array(config.voxel_size_m) * config.output_stride
-    center = (np.stack([column, row], axis=-1) + codes[:, :2]) * size + config.range_low_m[:2]
+    center = np.stack([column, row], axis=-1) + codes[:, :2]
+    center = center * cell_size_m(config) + config.range_low_m[:2]
     boxes_7 = np.column_stack(
         [
             center,

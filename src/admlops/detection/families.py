@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from admlops.detection.config import CenterPointConfig, PillarDetectorConfig, PointPillarsConfig
 from admlops.detection.decode import decode_anchors, decode_centers
+from admlops.detection.targets import Targets, anchor_targets, center_targets
 from admlops.errors import ConfigError
 from admlops.structures.boxes import Boxes
 
 ENTRY_POINT_GROUP = "admlops.models"
 
+MakeTargets = Callable[[NDArray[np.floating], NDArray[np.int64], Any], Targets]
 Decode = Callable[[Mapping[str, NDArray[np.float32]], Any], Boxes]
 
 
@@ -33,6 +35,7 @@ class DetectorFamily:
         kind: the value of the config's field of that name.
         config_type: the config, a subclass of `PillarDetectorConfig`.
         decode: from the network's outputs (batch of one) and the config to boxes.
+        make_targets: from (N, 7) boxes, (N,) category indices and the config to training targets.
         detector: "module:function", which takes the config and returns the torch `Detector`;
             a name, because detection must not import torch.
     """
@@ -40,6 +43,7 @@ class DetectorFamily:
     kind: str
     config_type: type[PillarDetectorConfig]
     decode: Decode
+    make_targets: MakeTargets
     detector: str
 
     def import_detector(self) -> Callable[[Any], Any]:
@@ -54,10 +58,15 @@ NATIVE_FAMILIES = (
         "pointpillars",
         PointPillarsConfig,
         decode_anchors,
+        anchor_targets,
         "admlops.models.detector:pointpillars",
     ),
     DetectorFamily(
-        "centerpoint", CenterPointConfig, decode_centers, "admlops.models.detector:centerpoint"
+        "centerpoint",
+        CenterPointConfig,
+        decode_centers,
+        center_targets,
+        "admlops.models.detector:centerpoint",
     ),
 )
 
