@@ -35,6 +35,8 @@ _PARTS: dict[str, tuple[str, int | None]] = {
 }
 """Each column of a box in the lake, and where it is in `Boxes`."""
 
+_NOTHING = np.empty(0, np.uint8)
+
 
 def encode_boxes(per_frame: Sequence[Boxes | None]) -> pa.ListArray:
     """Return one list of boxes per frame, null where the frame is not annotated."""
@@ -142,15 +144,15 @@ def points_to_bytes(points: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(points, dtype="<f4").tobytes()
 
 
-def points_from_bytes(data: bytes) -> NDArray[np.float32]:
-    """Return (N, 4) read-only points; the inverse of `points_to_bytes`."""
-    return np.frombuffer(data, dtype="<f4").reshape(-1, 4)
+def points_from_bytes(data: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return (N, 4) points that share the memory of the bytes; the inverse of the above."""
+    return data.view("<f4").reshape(-1, 4)
 
 
 def decode_frames(
     table: pa.Table,
-    lidar_payloads: Mapping[int, bytes],
-    camera_payloads: Mapping[int, bytes],
+    lidar_payloads: Mapping[int, NDArray[np.uint8]],
+    camera_payloads: Mapping[int, NDArray[np.uint8]],
 ) -> Iterator[Frame]:
     """Yield a frame per row; payloads are by position in the table, absent ones stay empty."""
     table = table.combine_chunks()
@@ -161,8 +163,8 @@ def decode_frames(
             key=FrameKey(row["log"], row["scene"], row["timestamp_ns"]),
             frame_id=row["frame_id"],
             global_from_ego=np.array(row["global_from_ego"]).reshape(4, 4),
-            lidar=_lidar(row, lidar_payloads.get(position, b"")),
-            camera=_camera(row, camera_payloads.get(position, b"")),
+            lidar=_lidar(row, lidar_payloads.get(position, _NOTHING)),
+            camera=_camera(row, camera_payloads.get(position, _NOTHING)),
             boxes=boxes[position],
             tags=tuple(row["tags"]),
             split=row["split"],
@@ -176,19 +178,19 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _lidar(row: Mapping[str, Any], payload: bytes) -> LidarSweep | None:
+def _lidar(row: Mapping[str, Any], payload: NDArray[np.uint8]) -> LidarSweep | None:
     if row["lidar_sensor"] is None:
         return None
     sensor = _sensor(row["lidar_sensor"], is_lidar=True)
     return LidarSweep(sensor=sensor, points=points_from_bytes(payload))
 
 
-def _camera(row: Mapping[str, Any], payload: bytes) -> CameraImage | None:
+def _camera(row: Mapping[str, Any], payload: NDArray[np.uint8]) -> CameraImage | None:
     if row["camera_sensor"] is None:
         return None
     return CameraImage(
         sensor=_sensor(row["camera_sensor"], is_lidar=False),
-        encoded=payload,
+        encoded=payload.tobytes(),
         width_px=row["camera_width_px"],
         height_px=row["camera_height_px"],
         ignore_regions_px=np.array(row["camera_ignore_regions_px"], np.float64).reshape(-1, 4),

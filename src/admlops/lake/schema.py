@@ -83,7 +83,17 @@ COLUMNS = pa.schema(
     ]
 )
 
-FRAME_COLUMNS = tuple(name for name in COLUMNS.names if name not in (LIDAR_BLOB, CAMERA_BLOB))
+_BOOKKEEPING = {
+    "sensor_digest",
+    "content_digest",
+    "label_digest",
+    "lidar_num_points",
+    "num_boxes",
+    LIDAR_BLOB,
+    CAMERA_BLOB,
+}
+
+FRAME_COLUMNS = tuple(name for name in COLUMNS.names if name not in _BOOKKEEPING)
 """What makes a `Frame`, payloads aside."""
 
 SQL_COLUMNS = (

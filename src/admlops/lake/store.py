@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from admlops.errors import DataError
 from admlops.lake import query
 from admlops.lake.appending import append_frames, keys_of
-from admlops.lake.encoding import decode_frames
+from admlops.lake.reading import FrameReader
 from admlops.lake.relabelling import relabel_frames
 from admlops.lake.schema import (
-    CAMERA_BLOB,
     COLUMNS,
-    FRAME_COLUMNS,
     KEY_COLUMNS,
     LICENCES_KEY,
-    LIDAR_BLOB,
     SCHEMA_VERSION,
     SCHEMA_VERSION_KEY,
 )
@@ -58,6 +55,7 @@ class Dataset:
         self._uri = uri
         self._options = dict(options)
         self._frames_view: pa.Table | None = None
+        self._reader = FrameReader(table, uri)
 
     @classmethod
     def open(cls, reference: str, storage_options: StorageOptions | None = None) -> Self:
@@ -242,14 +240,7 @@ class Dataset:
             )
         unique, inverse = np.unique(wanted, return_inverse=True)
         with explain_errors(self._uri, "reading frames"):
-            table = self._table.take(unique.tolist(), columns=list(FRAME_COLUMNS))
-            frames = list(
-                decode_frames(
-                    table,
-                    self._payloads(LIDAR_BLOB, unique) if lidar else {},
-                    self._payloads(CAMERA_BLOB, unique) if camera else {},
-                )
-            )
+            frames = self._reader.take(unique, lidar=lidar, camera=camera)
         return [frames[index] for index in inverse]
 
     def iterate(
@@ -331,16 +322,13 @@ class Dataset:
     def _move_to(self, table: lance.LanceDataset) -> None:
         self._table = table
         self._frames_view = None
+        self._reader = FrameReader(table, self._uri)
 
     def _view(self) -> pa.Table:
         if self._frames_view is None:
             with explain_errors(self._uri, "reading frames"):
                 self._frames_view = query.load_frames_view(self._table)
         return self._frames_view
-
-    def _payloads(self, column: str, rows: NDArray[np.int64]) -> dict[int, bytes]:
-        blobs = self._table.take_blobs(column, indices=rows.tolist())
-        return {position: blob.readall() for position, blob in enumerate(blobs) if blob is not None}
 
 
 def _open_latest(uri: str, options: Mapping[str, str]) -> lance.LanceDataset | None:

@@ -139,3 +139,28 @@ def test_an_error_of_the_source_passes_through(dataset):
     with pytest.raises(KeyError, match="source"):
         dataset.append(broken())
     assert Dataset.open(dataset.uri).num_frames == 8
+
+
+def test_local_payloads_equal_those_of_lances_own_reader(dataset):
+    reader = dataset._reader
+    rows = np.arange(8)
+    dataset.relabel({FrameKey("log_0", "scene_0", 2): make_boxes(1, 2)})
+    for column in ("lidar_points", "camera_encoded"):
+        direct = reader._payloads(column, rows)
+        official = dict(reader._blobs(column, rows))
+        assert direct.keys() == official.keys() == set(range(8))
+        assert all(np.array_equal(direct[row], official[row]) for row in rows)
+
+
+def test_points_are_writable_and_own_their_memory(dataset):
+    points = dataset.take([1])[0].lidar.points
+    points[0] = 0.0
+    assert dataset.take([1])[0].lidar.points[0].any()
+
+
+def test_descriptions_beyond_the_memory_limit_are_read_per_call(dataset, monkeypatch):
+    expected = [frame.boxes for frame in dataset.take([3, 6])]
+    monkeypatch.setattr("admlops.lake.reading.METADATA_BYTES", 1)
+    found = [frame.boxes for frame in Dataset.open(dataset.reference).take([3, 6])]
+    np.testing.assert_array_equal(found[0].as_7(), expected[0].as_7())
+    assert found[1] is None
