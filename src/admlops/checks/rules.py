@@ -245,6 +245,12 @@ _SPLIT_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "Every category of val is in train",
         "Move scenes so that both splits hold the category",
     ),
+    (
+        "SPLIT006",
+        "info",
+        "Scenes are told apart",
+        "Name the scenes where the source knows them: without, leaks between splits stay hidden",
+    ),
 )
 
 _KITTI_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
@@ -319,6 +325,18 @@ _KITTI_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "warning",
         "The projected 3D box agrees with the 2D box of its label",
         "Check the calibration file and the label row",
+    ),
+    (
+        "KITTI013",
+        "error",
+        "Where the file admlops_frames.jsonl is present, a valid line of it is about each frame",
+        "Write the folder again, or remove the file to read the frames without times and poses",
+    ),
+    (
+        "KITTI014",
+        "info",
+        "Every training frame is in one list of ImageSets",
+        "Add the frame to train.txt or val.txt if it is to be read",
     ),
 )
 

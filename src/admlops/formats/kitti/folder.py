@@ -1,0 +1,141 @@
+"""Which frames a KITTI object folder holds, and in which split each is."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from admlops.checks.rules import find
+from admlops.errors import DataError
+from admlops.formats.kitti.sidecar import FILE_NAME, FrameNote, read_notes
+from admlops.structures.finding import Finding
+from admlops.structures.frame import FrameKey
+
+_SETS = ("train", "val")
+_NS_PER_FRAME = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFiles:
+    """Where the files of one frame are.
+
+    Attributes:
+        folder: the ``training`` or ``testing`` folder.
+        frame_id: the files' name without suffix.
+        split: "train", "val" or "pool".
+        note: what the sidecar says about the frame, if there is a sidecar.
+        has_images: whether the folder has images at all.
+    """
+
+    folder: Path
+    frame_id: str
+    split: str
+    note: FrameNote | None
+    has_images: bool
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the frame ought to have a label file."""
+        return self.folder.name == "training"
+
+    @property
+    def name(self) -> str:
+        """Folder and frame, as findings name them."""
+        return f"{self.folder.name}/{self.frame_id}"
+
+    @property
+    def key(self) -> FrameKey:
+        """The frame's key: the sidecar's, or one made of its place and number."""
+        if self.note is not None:
+            return FrameKey(self.note.log, self.note.scene, self.note.timestamp_ns)
+        is_number = self.frame_id.isascii() and self.frame_id.isdigit() and len(self.frame_id) < 10
+        digest = hashlib.sha256(self.frame_id.encode()).digest()
+        number = int(self.frame_id) if is_number else 10**9 + int.from_bytes(digest[:4], "big")
+        return FrameKey("kitti", self.folder.name, number * _NS_PER_FRAME)
+
+    def path(self, kind: str, suffix: str) -> Path:
+        """Return the path of one of the frame's files."""
+        return self.folder / kind / f"{self.frame_id}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class KittiFolder:
+    """The frames of a folder, in reading order, and what is wrong with the lists themselves.
+
+    Attributes:
+        root: holds ``training``, ``testing`` and ``ImageSets``, each optional.
+        frames: every frame that can be read once.
+        findings: repeated names, unlisted frames, broken lines.
+        num_refused: frames that are named but not in `frames`.
+    """
+
+    root: Path
+    frames: tuple[FrameFiles, ...]
+    findings: tuple[Finding, ...]
+    num_refused: int
+
+
+def list_frames(root: Path, split: str | None = None) -> KittiFolder:
+    """Find the frames below a folder.
+
+    ``ImageSets/train.txt`` and ``val.txt`` give the split of training frames; without either all
+    are "train". Frames in ``testing`` are the unlabelled "pool".
+
+    Raises:
+        DataError: the folder holds neither ``training`` nor ``testing``.
+    """
+    folders = [folder for name in ("training", "testing") if (folder := root / name).is_dir()]
+    if not folders:
+        raise DataError(f"{root}: not a KITTI object folder; it has no 'training' or 'testing'")
+    notes, findings = _notes(root)
+    listed = _listed(root, findings)
+    frames: list[FrameFiles] = []
+    seen: dict[FrameKey, str] = {}
+    with_images = {folder for folder in folders if (folder / "image_2").is_dir()}
+    num_refused = 0
+    for folder, frame_id, its_split in listed:
+        if split is not None and its_split != split:
+            continue
+        note = None if notes is None else notes.get(f"{folder.name}/{frame_id}")
+        files = FrameFiles(folder, frame_id, its_split, note, folder in with_images)
+        if notes is not None and note is None:
+            findings.append(find("KITTI013", files.name, f"no line of {FILE_NAME} is about it"))
+            num_refused += 1
+        elif files.key in seen:
+            findings.append(find("KITTI008", files.name, f"same key as {seen[files.key]}"))
+            num_refused += 1
+        else:
+            seen[files.key] = files.name
+            frames.append(files)
+    return KittiFolder(root, tuple(frames), tuple(findings), num_refused)
+
+
+def _notes(root: Path) -> tuple[dict[str, FrameNote] | None, list[Finding]]:
+    path = root / FILE_NAME
+    if not path.is_file():
+        return None, []
+    notes, problems = read_notes(path)
+    return notes, [find("KITTI013", path.name, problem) for problem in problems]
+
+
+def _listed(root: Path, findings: list[Finding]) -> list[tuple[Path, str, str]]:
+    """Return folder, frame and split of every frame that a list or a folder names."""
+    listed: list[tuple[Path, str, str]] = []
+    training, testing = root / "training", root / "testing"
+    sets = {name: root / "ImageSets" / f"{name}.txt" for name in _SETS}
+    present = {name: path for name, path in sets.items() if path.is_file()}
+    for name, path in present.items():
+        listed += [(training, frame_id, name) for frame_id in path.read_text().split()]
+    on_disk = _frame_ids(training)
+    if present:
+        unlisted = set(on_disk) - {frame_id for _, frame_id, _ in listed}
+        if unlisted:
+            what = f"{len(unlisted)} frames are in no list, for example {min(unlisted)}"
+            findings.append(find("KITTI014", "ImageSets", what))
+    else:
+        listed += [(training, frame_id, "train") for frame_id in on_disk]
+    return listed + [(testing, frame_id, "pool") for frame_id in _frame_ids(testing)]
+
+
+def _frame_ids(folder: Path) -> list[str]:
+    kinds = ("velodyne", "calib", "label_2")
+    return sorted({path.stem for kind in kinds for path in (folder / kind).glob("*.*")})

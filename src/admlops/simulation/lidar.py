@@ -1,0 +1,91 @@
+"""Turns ideal hits into what a lidar reports: lost returns, noisy ranges, intensities."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.simulation.config import LidarConfig
+from admlops.simulation.materials import ASPHALT, GRASS, MARKING, PAVEMENT, all_materials
+from admlops.simulation.raycast import GROUND, Hits, Rays
+from admlops.simulation.road import LANE_WIDTH_M, PAVEMENT_WIDTH_M, Road
+
+_REFERENCE_RANGE_M = 110.0
+_RAIN_EXTINCTION_PER_M = 0.010
+_RAIN_DROPOUT = 0.12
+_RAIN_ECHOES = 0.004
+_GROUND_ROUGHNESS_M = 0.012
+
+
+@dataclass(frozen=True, slots=True)
+class Pose2:
+    """Where the vehicle is in the scene: x, y in metres and yaw in radians."""
+
+    x_m: float
+    y_m: float
+    yaw_rad: float
+
+
+def make_rays(config: LidarConfig) -> Rays:
+    """Return the directions of one rotation, in the ego frame."""
+    num_columns = max(2, round(config.azimuth_view_deg / config.azimuth_step_deg))
+    middle = (num_columns - 1) / 2
+    azimuth_deg = (np.arange(num_columns) - middle) * config.azimuth_step_deg
+    elevation_deg = np.linspace(
+        config.min_elevation_deg, config.max_elevation_deg, config.num_beams
+    )
+    origin_m = np.array([config.x_m, 0.0, config.height_m])
+    return Rays(origin_m, np.radians(elevation_deg), np.radians(azimuth_deg), config.max_range_m)
+
+
+def ground_materials(
+    road: Road, pose: Pose2, x_m: NDArray[np.float64], y_m: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return (N,) materials of ground points given in the ego frame."""
+    cosine, sine = np.cos(pose.yaw_rad), np.sin(pose.yaw_rad)
+    along, left = road.locate(
+        x_m * cosine - y_m * sine + pose.x_m, x_m * sine + y_m * cosine + pose.y_m
+    )
+    lane = np.abs(left) / LANE_WIDTH_M
+    nearest = np.round(lane)
+    is_line = (np.abs(lane - nearest) * LANE_WIDTH_M < 0.09) & (nearest <= road.num_lanes)
+    is_painted = is_line & ((nearest == road.num_lanes) | (np.mod(along, 9.0) < 4.0))
+    material = np.full(len(x_m), GRASS, dtype=np.int64)
+    material[np.abs(left) < road.kerb_m + PAVEMENT_WIDTH_M] = PAVEMENT
+    material[np.abs(left) < road.kerb_m] = ASPHALT
+    material[is_painted] = MARKING
+    return material
+
+
+def measure(
+    hits: Hits, rays: Rays, config: LidarConfig, is_rain: bool, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return (N, 4) float32 points x y z intensity in the sensor's frame, in firing order.
+
+    A pulse returns with probability 1 - exp(-signal); the signal falls with range squared and,
+    in rain, exponentially. Rain also echoes near the sensor by itself.
+    """
+    table = all_materials()
+    flat = np.flatnonzero(np.isfinite(hits.range_m.T).ravel())
+    range_m, material = hits.range_m.T.ravel()[flat], hits.material.T.ravel()[flat]
+    facing = 0.3 + 0.7 * hits.cosine.T.ravel()[flat]
+    light = table.reflectance[material] * facing
+    if is_rain:
+        light *= np.exp(-2.0 * _RAIN_EXTINCTION_PER_M * range_m)
+    signal = light * (_REFERENCE_RANGE_M / np.maximum(range_m, 1.0)) ** 2
+    lost = 1.0 - (1.0 - config.dropout) * (1.0 - _RAIN_DROPOUT * is_rain)
+    probability = (1.0 - np.exp(-signal)) * table.returns[material] * (1.0 - lost)
+    draws = random.random((2, len(flat)))
+    is_kept = draws[0] < probability
+    noise = random.standard_normal((2, len(flat)))
+    deviation = config.range_noise_m * (1.0 + 0.5 * is_rain)
+    roughness = np.where(hits.owner.T.ravel()[flat] == GROUND, _GROUND_ROUGHNESS_M, 0.0)
+    range_m = range_m + noise[0] * (deviation + roughness)
+    if is_rain:
+        is_echo = draws[1] < _RAIN_ECHOES
+        range_m = np.where(is_echo, np.minimum(range_m, 1.5 + 900.0 * draws[1]), range_m)
+        is_kept |= is_echo
+    intensity = np.clip(light * (1.0 - 0.003 * range_m) + 0.02 * noise[1], 0.0, 1.0)
+    directions = rays.directions().transpose(1, 0, 2).reshape(-1, 3)[flat]
+    points = np.column_stack([directions * range_m[:, None], intensity])
+    return points[is_kept].astype(np.float32)
