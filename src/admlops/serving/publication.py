@@ -1,0 +1,132 @@
+"""From a built network to the current release: write a draft, prove it, then move the pointer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from admlops.detection.config import read_detector_config
+from admlops.serving.client import predict_cloud
+from admlops.serving.golden import Golden, require_equal
+from admlops.serving.release import (
+    ReleaseContent,
+    ReleaseRecord,
+    read_record,
+    require_intact,
+    write_configurations,
+    write_content,
+    write_papers,
+)
+from admlops.serving.server import embed_release
+from admlops.serving.store import Pointer, ReleaseStore
+
+PARITY_TOLERANCE = 1e-3
+"""Largest accepted difference of any number of a box or score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What a release records about where it comes from.
+
+    Attributes:
+        licences: terms that data and model carry.
+        use: what the terms were checked for.
+        provenance: references, digests and parents.
+        scores: figures of evaluation and verification.
+    """
+
+    licences: tuple[str, ...] = ()
+    use: str = "research"
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What came of publishing.
+
+    Attributes:
+        path: the release's folder.
+        record: what it is.
+        pointer: which release is current now.
+        largest_difference: of Triton's answers from the golden ones.
+    """
+
+    path: Path
+    record: ReleaseRecord
+    pointer: Pointer
+    largest_difference: float
+
+
+def publish_release(
+    store: ReleaseStore,
+    content: ReleaseContent,
+    papers: Papers,
+    tolerance: float = PARITY_TOLERANCE,
+) -> Publication:
+    """Write a release, prove it in a real Triton server, and make it the current one.
+
+    When anything fails, the draft is removed and the current release stays what it was. Content
+    that was published before is proved and activated again; no second copy is made.
+
+    Raises:
+        GateError: Triton's answer to a golden request differs by more than the tolerance.
+        ServiceError: the server did not start or refused a request.
+    """
+    with store.draft() as draft:
+        digest = write_content(draft, content)
+        release_id = store.find_digest(digest)
+        if release_id is not None:
+            path = store.path(release_id)
+            require_intact(path)
+            difference = prove_release(path, content.goldens, tolerance)
+        else:
+            release_id = store.next_id(digest)
+            write_configurations(draft, content.settings, release_id)
+            write_papers(draft, _record(release_id, digest, content, papers))
+            difference = prove_release(draft, content.goldens, tolerance)
+            path = store.adopt(draft, release_id)
+    pointer = store.activate(release_id)
+    return Publication(path, read_record(path), pointer, difference)
+
+
+def prove_release(release: Path, goldens: Sequence[Golden], tolerance: float) -> float:
+    """Serve a release, send every golden request over gRPC, and return the largest difference.
+
+    Raises:
+        GateError: an answer differs by more than the tolerance.
+        ServiceError: the server did not start or refused a request.
+    """
+    with embed_release(release) as server:
+        return max(
+            require_equal(golden, predict_cloud(server.grpc_url, golden.points), tolerance)
+            for golden in goldens
+        )
+
+
+def rollback(releases_uri: str, release_id: str | None = None) -> Pointer:
+    """Make an earlier release the current one again; the one before the current by default.
+
+    Raises:
+        DataError: there is no such release, or its files were changed.
+    """
+    store = ReleaseStore(releases_uri)
+    if release_id is None:
+        current = store.current()
+        release_id = current.previous if current else ""
+    return store.activate(release_id)
+
+
+def _record(release_id: str, digest: str, content: ReleaseContent, papers: Papers) -> ReleaseRecord:
+    settings = content.settings
+    return ReleaseRecord(
+        release_id=release_id,
+        digest=digest,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        categories=read_detector_config(content.built).categories,
+        runtime=f"{settings.runtime} {settings.precision}",
+        licences=papers.licences,
+        use=papers.use,
+        provenance=dict(papers.provenance),
+        scores=dict(papers.scores),
+    )
