@@ -33,10 +33,27 @@ def relabel_frames(
     changes = _changed_rows(dataset, labels, split)
     if changes.num_rows == 0:
         return dataset, 0
+    return commit_columns(dataset, changes, options), changes.num_rows
+
+
+def commit_columns(
+    dataset: lance.LanceDataset, changes: pa.Table, options: Mapping[str, str]
+) -> lance.LanceDataset:
+    """Return the version in which rows have new values in some columns.
+
+    Args:
+        dataset: the latest version.
+        changes: `_rowid` and the columns to write.
+        options: storage options.
+
+    Raises:
+        DataError: the dataset cannot be written, or another writer changed the same rows.
+        ServiceError: the object store failed.
+    """
     by_fragment: dict[int, list[int]] = defaultdict(list)
     for row, row_id in enumerate(changes["_rowid"].to_pylist()):
         by_fragment[row_id >> _FRAGMENT_BITS].append(row)
-    with explain_errors(dataset.uri, "writing labels"):
+    with explain_errors(dataset.uri, "writing columns"):
         fragments, fields_modified = [], set()
         for number, rows in by_fragment.items():
             fragment, fields = dataset.get_fragment(number).update_columns(changes.take(rows))
@@ -45,13 +62,12 @@ def relabel_frames(
         operation = lance.LanceOperation.Update(
             updated_fragments=fragments, fields_modified=sorted(fields_modified)
         )
-        relabelled = lance.LanceDataset.commit(
+        return lance.LanceDataset.commit(
             dataset,
             operation,
             read_version=dataset.version,
             storage_options=dict(options) or None,
         )
-    return relabelled, changes.num_rows
 
 
 def _changed_rows(

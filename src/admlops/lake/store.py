@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from admlops.errors import DataError
-from admlops.lake import query
+from admlops.lake import embedding, query
 from admlops.lake.appending import append_frames, keys_of
 from admlops.lake.reading import FrameReader
 from admlops.lake.relabelling import relabel_frames
@@ -193,6 +193,26 @@ class Dataset:
         table, num_changed = relabel_frames(self._latest(), labels, split, self._options)
         self._move_to(table)
         return num_changed
+
+    def add_embedding(self, name: str, vectors: Mapping[FrameKey, NDArray[np.float32]]) -> None:
+        """Give frames a vector of that name in a new version; other frames keep theirs.
+
+        Raises:
+            DataError: the vectors differ in length, or a key is not in the dataset.
+        """
+        self._move_to(embedding.write_embedding(self._latest(), name, vectors, self._options))
+
+    def embedding(self, name: str) -> NDArray[np.float32]:
+        """Return (num_frames, D) vectors in row order, NaN for frames without one.
+
+        Raises:
+            DataError: there is no such embedding; the message lists those that are.
+        """
+        return embedding.read_embedding(self._table, name)
+
+    def embeddings(self) -> list[str]:
+        """Return the names of the embeddings."""
+        return embedding.list_embeddings(self._table)
 
     def keys(self) -> list[FrameKey]:
         """Return the key of each row."""
