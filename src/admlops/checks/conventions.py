@@ -220,7 +220,7 @@ MIN_POINTS_NEAR = 5
 def local_ground_m(
     points: NDArray[np.float32], center_x_m: float, center_y_m: float, radius_m: float
 ) -> float:
-    """Return the height of the ground in a disc: the 5th percentile of z; 0 with few points."""
+    """Return the height of the ground in a disc: the 5th percentile of z; NaN with few points."""
     heights = np.empty(len(points))
     count = 0
     for index in range(len(points)):
@@ -229,7 +229,7 @@ def local_ground_m(
             heights[count] = points[index, 2]
             count += 1
     if count < 2 * MIN_POINTS_NEAR:
-        return 0.0
+        return np.nan
     return np.sort(heights[:count])[count // 20]
 
 
@@ -249,6 +249,8 @@ def _fit(points: NDArray[np.float32], variants: NDArray[np.float64]) -> NDArray[
         ordered = np.sort(first[3:6])
         reach = math.hypot(ordered[1], ordered[2]) / 2 + MARGIN_M
         ground = local_ground_m(points, first[0], first[1], reach + GROUND_DISC_M)
+        if math.isnan(ground):
+            ground = 0.0
         low, high = ground + GROUND_CLEARANCE_M, ground + ordered[2] + 2 * MARGIN_M
         count = 0
         for index in range(len(points)):

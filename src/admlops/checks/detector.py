@@ -16,11 +16,11 @@ from admlops.geometry.boxes import count_points_in_boxes
 from admlops.structures.boxes import Boxes
 
 MOST_OUTSIDE_SHARE = 0.5
-SOME_OUTSIDE_SHARE = 0.05
+SOME_OUTSIDE_SHARE = 0.1
 MIN_ANCHOR_SHARE = 0.5
 MAX_ANCHOR_LIFT_M = 0.5
 MIN_MEDIAN_POINTS = 5
-MIN_RECALL = 0.99
+MIN_RECALL = 0.9
 MIN_POINT_SHARE = 0.05
 _KEPT = 20_000
 SYNONYMS: tuple[frozenset[str], ...] = (
@@ -125,7 +125,7 @@ class DetectorCheck:
             self.log.add("MODEL001", "detector.categories", what)
         suggested = {suggest_name(name, unused) for name in missing}
         for name in sorted(set(unused) - suggested):
-            what = f"{labelled[name]} boxes are called {name!r}, which the model does not predict"
+            what = f"{labelled[name]} labels are named {name!r}, which the model does not predict"
             self.log.add("MODEL002", "detector.categories", what)
 
     def _check_range(self, name: str, facts: CategoryFacts) -> None:

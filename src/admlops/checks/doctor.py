@@ -6,6 +6,7 @@ fault makes one finding.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,10 +29,9 @@ from admlops.structures.boxes import NUM_POINTS_UNKNOWN, Boxes
 from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame
 
-UNDER_GROUND_SHARE = 0.25
+UNDER_GROUND_M = 0.2
 COUNT_TOLERANCE_SHARE = 0.1
 COUNT_TOLERANCE_POINTS = 3
-NUM_CONVENTIONS_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,12 @@ class Doctor:
         if self._fit is not None and frame.boxes is not None:
             self._fit.look_at_labels(self._settle().mend(_usable(frame), frame))
 
-    def diagnose(self) -> Diagnosis:
-        """Conclude both passes."""
+    def diagnose(self, figures: Mapping[str, float] | None = None) -> Diagnosis:
+        """Conclude both passes.
+
+        Args:
+            figures: more numbers for the diagnosis.
+        """
         writing = self._settle()
         self._labels.finish()
         self._splits.finish()
@@ -135,8 +139,8 @@ class Doctor:
             findings=tuple(self.log.ordered()),
             counts=dict(sorted(self.log.counts.items())),
             convention=str(writing.convention),
-            convention_fits=_best_fits(fits, writing.convention),
-            figures=self._figures(fits[writing.convention]),
+            convention_fits=_shown_fits(fits, writing.convention),
+            figures=self._figures(fits[writing.convention]) | dict(figures or {}),
         )
 
     def _settle(self) -> Writing:
@@ -175,7 +179,7 @@ class Doctor:
         for index, (row, name) in enumerate(zip(boxes.as_7(), boxes.category, strict=True)):
             reach = math.hypot(row[3], row[4]) / 2 + 2.0
             ground = local_ground_m(xyz, row[0], row[1], reach)
-            if row[2] - ground < UNDER_GROUND_SHARE * row[5] - 0.1:
+            if row[2] < ground - UNDER_GROUND_M:
                 what = f"its centre is at z = {row[2]:.2f} m, the ground there at {ground:.2f} m"
                 self.log.add("BOX007", f"{frame.key} box {index} ({name})", what)
 
@@ -200,10 +204,8 @@ class Doctor:
         }
 
 
-def _best_fits(fits: dict[Convention, float], chosen: Convention) -> tuple[tuple[str, float], ...]:
-    ranked = sorted(fits, key=lambda item: (-fits[item], item.num_changes))
+def _shown_fits(fits: dict[Convention, float], chosen: Convention) -> tuple[tuple[str, float], ...]:
     shown = [Convention(), chosen, *[item for item in fits if item.num_changes == 1]]
-    shown += ranked[:NUM_CONVENTIONS_SHOWN]
     unique = list(dict.fromkeys(shown))
     return tuple((str(item), fits[item]) for item in sorted(unique, key=lambda c: -fits[c]))
 

@@ -191,7 +191,7 @@ _MODEL_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
     (
         "MODEL007",
         "error",
-        "Labels survive encoding to the model's targets and decoding back",
+        "At least 90 % of the labels survive encoding to training targets and decoding back",
         "Check range, anchors, matching thresholds and output stride against the labels lost",
     ),
     (
@@ -209,7 +209,7 @@ _MODEL_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
     (
         "MODEL010",
         "warning",
-        "At least 95 % of the boxes of a category lie inside the model's range",
+        "At least 90 % of the boxes of a category lie inside the model's range",
         "Widen point_cloud_range_m along the axis named if far boxes must be found",
     ),
 )

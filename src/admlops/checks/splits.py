@@ -14,8 +14,9 @@ from admlops.structures.frame import Frame
 
 SAME_PLACE_M = 1.0
 SAME_HEADING_RAD = math.radians(10.0)
+SAME_TIME_NS = 10_000_000_000
 MIN_BOXES_OF_COPY = 3
-_COLUMNS = ("digest", "labels", "log", "scene", "split", "number")
+_COLUMNS = ("digest", "labels", "log", "scene", "split", "number", "time_ns")
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class SplitCheck:
             "scene": self._code(f"{frame.key.log}/{frame.key.scene}"),
             "split": self._code(frame.split),
             "number": number,
+            "time_ns": frame.key.timestamp_ns,
         }
         for name, value in values.items():
             self.columns[name].append(value)
@@ -67,7 +69,7 @@ class SplitCheck:
             found = ", ".join(labelled) or "none"
             what = f"no frame belongs to {' or '.join(sorted(missing))}; splits are {found}"
             self.log.add("SPLIT004", "split", what)
-        self._find_shared(table, "scene", "SPLIT001", "frames of one scene are in")
+        self._check_scenes(table, present)
         same = self._find_shared(table, "digest", "SPLIT002", "the same sensor data is in")
         fresh = {name: column[~same] for name, column in table.items()}
         leaked = self._find_shared(fresh, "labels", "SPLIT003", "the same boxes are in")
@@ -75,6 +77,15 @@ class SplitCheck:
         for name, count in self.boxes["val"].items():
             if "train" in present and self.boxes["train"][name] == 0:
                 self.log.add("SPLIT005", name, f"{count} boxes in val, none in train")
+
+    def _check_scenes(self, table: dict[str, NDArray[np.int64]], present: set[str]) -> None:
+        """Report scenes in several splits; a single scene for everything names no scene at all."""
+        if len(np.unique(table["scene"])) > 1:
+            self._find_shared(table, "scene", "SPLIT001", "frames of one scene are in")
+        elif len(present) > 1:
+            name = list(self.names)[table["scene"][0]]
+            what = f"all {len(table['scene'])} frames are in one scene, splits {sorted(present)}"
+            self.log.add("SPLIT006", name, what)
 
     def _code(self, name: str) -> int:
         return self.names.setdefault(name, len(self.names))
@@ -105,7 +116,7 @@ class SplitCheck:
     def _find_same_place(
         self, table: dict[str, NDArray[np.int64]], same: NDArray[np.bool_], leaked: bool
     ) -> None:
-        """Report frames of one log in different scenes and splits, a metre apart or less."""
+        """Report frames of one log in other scenes and splits, within a metre and ten seconds."""
         x, y, heading = np.array(self.poses).reshape(-1, 3).T
         rows = np.flatnonzero(~np.isnan(x) & ~same)
         if leaked or len(rows) < 2:
@@ -115,6 +126,7 @@ class SplitCheck:
         near = np.hypot(x[first] - x[second], y[first] - y[second]) < SAME_PLACE_M
         turn = np.abs((heading[first] - heading[second] + np.pi) % (2 * np.pi) - np.pi)
         near &= turn < SAME_HEADING_RAD
+        near &= np.abs(table["time_ns"][first] - table["time_ns"][second]) < SAME_TIME_NS
         near &= table["log"][first] == table["log"][second]
         near &= table["scene"][first] != table["scene"][second]
         near &= table["split"][first] != table["split"][second]

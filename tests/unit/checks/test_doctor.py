@@ -208,7 +208,7 @@ def test_boxes_outside_the_range_name_share_and_axis(frames, detector) -> None:
 
 
 def test_a_few_boxes_outside_are_a_warning(frames, detector) -> None:
-    short = detector.replace(point_cloud_range_m=(0.0, -39.68, -1.27, 51.2, 39.68, 2.73))
+    short = detector.replace(point_cloud_range_m=(0.0, -39.68, -1.27, 48.64, 39.68, 2.73))
     diagnosis = examine(frames, short)
     assert set(diagnosis.counts) == {"MODEL010"}
 
