@@ -46,8 +46,8 @@ class KittiResult:
     Attributes:
         categories: (C) names.
         precision: (C, 4, 3, 41) precision at recall 0, 1/40, ... 1 in the image, on the ground, in
-            space, and orientation similarity (NaN where a prediction has no angle); easy,
-            moderate, hard.
+            space, and orientation similarity; easy, moderate, hard. NaN in the image where no
+            label has a 2D box, and for orientation also where a prediction has no angle.
         num_labels: (C, 3) counted labels.
         num_predictions: (C,) predictions.
         num_frames: frames that were evaluated.
@@ -117,6 +117,8 @@ class KittiEvaluator:
     _chunks: list[list[_Chunk]] = field(default_factory=list)
     _num_frames: int = 0
     _has_angles: bool = True
+    _has_labels: bool = False
+    _has_image_boxes: bool = False
 
     def add(self, labels: FlatBoxes, predictions: FlatBoxes) -> None:
         """Add the labels and predictions of the same frames.
@@ -128,6 +130,8 @@ class KittiEvaluator:
             raise ValueError("labels and predictions are not of the same frames")
         self._num_frames += labels.num_frames
         self._has_angles &= not bool((predictions.alpha_rad == ALPHA_UNKNOWN).any())
+        self._has_labels |= len(labels) > 0
+        self._has_image_boxes |= bool(np.isfinite(labels.box2d_px).any())
         shared = _Shared.build(labels, predictions)
         self._chunks.append([_reduce(shared, self.protocol, c) for c in self.protocol.categories])
 
@@ -149,6 +153,8 @@ class KittiEvaluator:
                 precision[row, metric] = curves[0]
                 if metric == 0:
                     precision[row, 3] = curves[1] if self._has_angles else np.nan
+        if self._has_labels and not self._has_image_boxes:
+            precision[:, [0, 3]] = np.nan
         return KittiResult(categories, precision, num_labels, num_predictions, self._num_frames)
 
 

@@ -1,0 +1,193 @@
+"""What is measured: a category, how near a prediction must come, and the table of matches."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.evaluation.flat_boxes import DONT_CARE, FlatBoxes
+from admlops.evaluation.score_matching import find_covered, match_by_score
+
+Metric = Literal["2d", "bev", "3d", "distance"]
+METRIC_CODES: dict[Metric, int] = {"2d": 0, "bev": 1, "3d": 2, "distance": 3}
+UNMATCHED, FORGIVEN = -1, -2
+COVERED_SHARE = 0.5
+"""Share of a prediction's image box inside an ignore region from which on it is forgiven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One way to tell whether a prediction found a label.
+
+    Attributes:
+        category: what is looked for.
+        metric: overlap in the image, on the ground, in space; or distance of centres.
+        threshold: overlap to exceed, or distance in metres to stay below.
+    """
+
+    category: str
+    metric: Metric
+    threshold: float
+
+    @property
+    def name(self) -> str:
+        """The measure as it is written in scores, for example "car_bev_ap50"."""
+        if self.metric == "distance":
+            return f"{self.category}_distance_ap_{self.threshold:g}m"
+        return f"{self.category}_{self.metric}_ap{round(100 * self.threshold)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryMatches:
+    """All labels and predictions of one category, and which prediction found which label.
+
+    Attributes:
+        measures: (K) the ways of matching.
+        num_frames: number of frames.
+        label_frame: (N,) int64 frame number.
+        label_7: (N, 7) boxes in the ego frame.
+        label_occlusion: (N,) int64.
+        label_points: (N,) int64, -1 unknown.
+        counted: (N,) bool; the others (neighbours, labels without points) are neither hit nor miss.
+        frame: (M,) int64 frame number of each prediction, best score first.
+        box_7: (M, 7).
+        points: (M,) int64, -1 unknown.
+        score: (M,) descending.
+        matches: (K, M) int64 number of the label found, `UNMATCHED`, or `FORGIVEN`.
+    """
+
+    measures: tuple[Measure, ...]
+    num_frames: int
+    label_frame: NDArray[np.int64]
+    label_7: NDArray[np.float64]
+    label_occlusion: NDArray[np.int64]
+    label_points: NDArray[np.int64]
+    counted: NDArray[np.bool_]
+    frame: NDArray[np.int64]
+    box_7: NDArray[np.float64]
+    points: NDArray[np.int64]
+    score: NDArray[np.float64]
+    matches: NDArray[np.int64]
+
+    def label_range_m(self) -> NDArray[np.float64]:
+        """Return (N,) distance of each label's centre on the ground."""
+        return np.hypot(self.label_7[:, 0], self.label_7[:, 1])
+
+    def range_m(self) -> NDArray[np.float64]:
+        """Return (M,) distance of each prediction's centre on the ground."""
+        return np.hypot(self.box_7[:, 0], self.box_7[:, 1])
+
+
+@dataclass(slots=True)
+class MatchCollector:
+    """Takes frames chunk by chunk and matches predictions with labels, best score first.
+
+    Attributes:
+        measures: the ways of matching.
+        neighbours: category that is near a measured one, by name.
+        min_points: labels that are known to hold fewer lidar points are not counted.
+    """
+
+    measures: tuple[Measure, ...]
+    neighbours: dict[str, str]
+    min_points: int = 0
+    _parts: dict[str, list[CategoryMatches]] = field(default_factory=dict)
+    _num_frames: int = 0
+
+    def add(self, labels: FlatBoxes, predictions: FlatBoxes) -> None:
+        """Add the labels and predictions of the same frames."""
+        for category in dict.fromkeys(measure.category for measure in self.measures):
+            part = self._match(category, labels, predictions)
+            self._parts.setdefault(category, []).append(part)
+        self._num_frames += labels.num_frames
+
+    def result(self) -> list[CategoryMatches]:
+        """Return the matches of each category, in the order of the measures."""
+        return [_join(parts, self._num_frames) for parts in self._parts.values()]
+
+    def _match(self, category: str, labels: FlatBoxes, predictions: FlatBoxes) -> CategoryMatches:
+        near = {name: 0 for name, of in self.neighbours.items() if of == category}
+        role = labels.look_up(near | {category: 1}, -1)
+        chosen_labels = np.flatnonzero(role >= 0)
+        label_frame = labels.frame_of_box()[chosen_labels]
+        points = labels.num_points[chosen_labels]
+        counted = (role[chosen_labels] == 1) & ((points < 0) | (points >= self.min_points))
+        own = np.flatnonzero(predictions.look_up({category: 1}, 0) == 1)
+        frame = predictions.frame_of_box()[own]
+        order = np.lexsort((-predictions.score[own], frame))
+        own, frame = own[order], frame[order]
+        label_11, own_11 = _as_11(labels, chosen_labels), _as_11(predictions, own)
+        offsets = _offsets(labels.num_frames, label_frame, frame)
+        covered = _covered(labels, own_11, frame)
+        measures = tuple(item for item in self.measures if item.category == category)
+        matches = np.empty((len(measures), len(own)), dtype=np.int64)
+        for row, measure in enumerate(measures):
+            matches[row] = match_by_score(
+                offsets,
+                label_11,
+                counted,
+                own_11,
+                METRIC_CODES[measure.metric],
+                measure.threshold,
+            )
+        matches[(matches == UNMATCHED) & covered] = FORGIVEN
+        return CategoryMatches(
+            measures=measures,
+            num_frames=labels.num_frames,
+            label_frame=label_frame + self._num_frames,
+            label_7=label_11[:, :7],
+            label_occlusion=labels.occlusion[chosen_labels],
+            label_points=points,
+            counted=counted,
+            frame=frame + self._num_frames,
+            box_7=own_11[:, :7],
+            points=predictions.num_points[own],
+            score=predictions.score[own],
+            matches=matches,
+        )
+
+
+def _as_11(boxes: FlatBoxes, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.column_stack([boxes.boxes_7[rows], boxes.box2d_px[rows]])
+
+
+def _offsets(
+    num_frames: int, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return (F + 1, 2) first row of each frame, for two ascending lists of frame numbers."""
+    frames = np.arange(num_frames + 1)
+    return np.column_stack([np.searchsorted(first, frames), np.searchsorted(second, frames)])
+
+
+def _covered(
+    labels: FlatBoxes, predictions_11: NDArray[np.float64], frame: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return (M,) whether a prediction lies in an ignore region of the image."""
+    regions = np.flatnonzero(labels.look_up({DONT_CARE: 1}, 0) == 1)
+    offsets = _offsets(labels.num_frames, labels.frame_of_box()[regions], frame)
+    return find_covered(offsets, labels.box2d_px[regions], predictions_11[:, 7:], COVERED_SHARE)
+
+
+def _join(parts: list[CategoryMatches], num_frames: int) -> CategoryMatches:
+    """Return all parts as one, predictions sorted by score."""
+    matches, base = [], 0
+    for part in parts:
+        matches.append(np.where(part.matches >= 0, part.matches + base, part.matches))
+        base += len(part.label_frame)
+    score = np.concatenate([part.score for part in parts])
+    order = np.argsort(-score, kind="stable")
+    return CategoryMatches(
+        measures=parts[0].measures,
+        num_frames=num_frames,
+        label_frame=np.concatenate([part.label_frame for part in parts]),
+        label_7=np.concatenate([part.label_7 for part in parts]),
+        label_occlusion=np.concatenate([part.label_occlusion for part in parts]),
+        label_points=np.concatenate([part.label_points for part in parts]),
+        counted=np.concatenate([part.counted for part in parts]),
+        frame=np.concatenate([part.frame for part in parts])[order],
+        box_7=np.concatenate([part.box_7 for part in parts])[order],
+        points=np.concatenate([part.points for part in parts])[order],
+        score=score[order],
+        matches=np.concatenate(matches, axis=1)[:, order],
+    )
