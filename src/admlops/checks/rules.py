@@ -338,6 +338,12 @@ _KITTI_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "Every training frame is in one list of ImageSets",
         "Add the frame to train.txt or val.txt if it is to be read",
     ),
+    (
+        "KITTI015",
+        "error",
+        "A frame's sensor data does not change under the same key",
+        "Give the changed recording a log or scene of its own, or use a new dataset",
+    ),
 )
 
 

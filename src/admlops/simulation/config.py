@@ -1,10 +1,15 @@
 """What the synthetic world holds: scenes, objects, conditions and sensors."""
 
+import hashlib
+import json
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from admlops.config import Config
+
+WORLD_VERSION = 1
+"""Rises when equal configs no longer give the frames that they gave before."""
 
 SplitName = Literal["train", "val", "pool"]
 
@@ -119,3 +124,9 @@ class WorldConfig(Config):
     def num_frames(self) -> int:
         """Number of frames of all splits."""
         return sum(g.num_scenes * g.frames_per_scene for g in (self.train, self.val, self.pool))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides what the world looks like."""
+        content = json.dumps(self.to_json_dict(), sort_keys=True)
+        return hashlib.sha256(f"{WORLD_VERSION} {content}".encode()).hexdigest()

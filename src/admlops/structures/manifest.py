@@ -10,7 +10,7 @@ from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.files import write_atomically
 
-Kind = Literal["dataset", "model", "predictions", "exported", "built", "release"]
+Kind = Literal["source", "dataset", "model", "predictions", "exported", "built", "release"]
 
 
 class Manifest(Config):

@@ -1,0 +1,132 @@
+"""The step `collect`: simulate drives, or register a folder of recorded data."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from admlops.config import Config
+from admlops.errors import ConfigError, DataError
+from admlops.files import digest_folder, write_atomically, write_folder_atomically
+from admlops.formats.kitti.writer import write_frames
+from admlops.simulation.config import WorldConfig
+from admlops.simulation.world import simulate
+from admlops.steps.step import Scores
+from admlops.structures.manifest import Manifest
+
+WORLD_FILE = "admlops_world.json"
+"""Says in a simulated folder which world it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectInputs:
+    """Nothing is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectOutputs:
+    """What is written.
+
+    Attributes:
+        source: manifest that names the folder of raw data, its digest and its licences.
+    """
+
+    source: Path
+
+
+class SimulationOrigin(Config):
+    """Simulate a world and write it in the KITTI object format."""
+
+    kind: Literal["simulation"] = "simulation"
+    """Tells the origins apart."""
+    world: WorldConfig = WorldConfig()
+    """The world."""
+    destination: Path = Path("data/world")
+    """Folder to write; one that holds the same world already is kept as it is."""
+    licences: tuple[str, ...] = ("CC0-1.0",)
+    """Terms under which the simulated data may be used."""
+
+
+class FolderOrigin(Config):
+    """Register a folder of recorded data; it is not copied."""
+
+    kind: Literal["folder"] = "folder"
+    """Tells the origins apart."""
+    path: Path
+    """Folder in the KITTI object layout."""
+    licences: tuple[str, ...] = ("CC-BY-NC-SA-3.0",)
+    """Terms under which the data may be used; KITTI's by default."""
+
+
+class CollectConfig(Config):
+    """Where raw data comes from."""
+
+    origin: Annotated[SimulationOrigin | FolderOrigin, Field(discriminator="kind")] = (
+        SimulationOrigin()
+    )
+    """A simulation or a folder."""
+
+
+def collect(inputs: CollectInputs, outputs: CollectOutputs, config: CollectConfig) -> Scores:  # noqa: ARG001 - a step's signature
+    """Simulate drives, or register a folder of recorded data; write a reference to the folder.
+
+    A simulation whose world is in its destination already is not run again.
+
+    Raises:
+        ConfigError: the destination holds something that is not a simulated world.
+        DataError: the folder does not exist.
+    """
+    origin = config.origin
+    if isinstance(origin, SimulationOrigin):
+        folder, digest, num_simulated = _simulate_into(origin)
+        provenance = {"step": "collect", "origin": "simulation", "world": digest}
+    else:
+        folder, num_simulated = origin.path.resolve(), 0
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; set origin.path to the recorded data")
+        digest = digest_folder(folder)
+        provenance = {"step": "collect", "origin": "folder"}
+    Manifest(
+        kind="source",
+        uri=str(folder),
+        digest=digest,
+        licences=origin.licences,
+        provenance=provenance | {"format": "kitti_object"},
+    ).write(outputs.source)
+    return {"num_simulated": float(num_simulated)}
+
+
+def _simulate_into(origin: SimulationOrigin) -> tuple[Path, str, int]:
+    """Return the folder, the world's digest and how many frames had to be simulated."""
+    folder = origin.destination.resolve()
+    world = origin.world
+    if folder.is_dir() and any(folder.iterdir()):
+        present = _present_world(folder)
+        if present.get("digest") == world.digest:
+            return folder, world.digest, 0
+    frames = track(
+        simulate(world),
+        description="simulate",
+        total=world.num_frames,
+        console=Console(stderr=True),
+    )
+    with write_folder_atomically(folder) as draft:
+        write_frames(draft, frames)
+        note = {"digest": world.digest, "world": world.to_json_dict()}
+        write_atomically(draft / WORLD_FILE, json.dumps(note, indent=2) + "\n")
+    return folder, world.digest, world.num_frames
+
+
+def _present_world(folder: Path) -> dict[str, Any]:
+    try:
+        present: dict[str, Any] = json.loads((folder / WORLD_FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"origin.destination: {folder} holds something that is not a simulated world; "
+            "choose an empty or new folder"
+        ) from error
+    return present

@@ -1,0 +1,195 @@
+"""The step `ingest`: read a dataset format into the lake; quarantine bad frames."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from admlops.checks.findings import FindingLog
+from admlops.checks.rules import RULES
+from admlops.config import Config
+from admlops.errors import DataError
+from admlops.files import write_atomically, write_folder_atomically
+from admlops.formats.kitti.folder import KittiFolder, list_frames
+from admlops.formats.kitti.reader import CATEGORIES, read_frame
+from admlops.lake.store import Dataset
+from admlops.lake.versions import AppendReport
+from admlops.steps.step import Scores
+from admlops.structures.finding import Finding
+from admlops.structures.frame import Frame
+from admlops.structures.manifest import Manifest
+
+FINDINGS_FILE = "findings.json"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestInputs:
+    """What is read.
+
+    Attributes:
+        source: a folder in the KITTI object layout, or the manifest of one.
+    """
+
+    source: Path
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOutputs:
+    """What is written.
+
+    Attributes:
+        dataset: manifest of the dataset version that holds the source's good frames.
+        findings: folder of `findings.json`: what is wrong with the others.
+    """
+
+    dataset: Path
+    findings: Path
+
+
+class IngestConfig(Config):
+    """Where frames go, and how many may be bad."""
+
+    lake_uri: str = "data/lake"
+    """Folder or s3:// URI of the dataset; it is made, or added to."""
+    max_quarantine_share: float = Field(default=0.05, ge=0, le=1)
+    """The step fails when a larger share of the frames is quarantined."""
+    categories: dict[str, str] = Field(default_factory=lambda: dict(CATEGORIES))
+    """Our category of each lower-case type in the labels; frames with others are quarantined."""
+
+
+@dataclass
+class _Intake:
+    """Feeds good frames to the lake and keeps account of the rest."""
+
+    folder: KittiFolder
+    categories: Mapping[str, str]
+    log: FindingLog = field(default_factory=FindingLog)
+    num_quarantined: int = 0
+
+    def __post_init__(self) -> None:
+        self.note(self.folder.findings)
+        self.num_quarantined = self.folder.num_refused
+
+    def note(self, findings: tuple[Finding, ...]) -> None:
+        for finding in findings:
+            self.log.add(finding.rule.rule_id, finding.where, finding.what)
+
+    @property
+    def num_listed(self) -> int:
+        return len(self.folder.frames) + self.folder.num_refused
+
+    def frames(self) -> Iterator[Frame]:
+        console = Console(stderr=True)
+        for files in track(self.folder.frames, description="ingest", console=console):
+            result = read_frame(files, self.categories)
+            self.note(result.findings)
+            if result.frame is None:
+                self.num_quarantined += 1
+            else:
+                yield result.frame
+
+    def refuse_conflicts(self, report: AppendReport) -> None:
+        for key in report.conflicts:
+            what = "the dataset holds other sensor data under this key"
+            self.log.add("KITTI015", str(key), what)
+        self.num_quarantined += len(report.conflicts)
+
+
+def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -> Scores:
+    """Read a folder into the lake; bad frames are left out, each with a rule's ID and a reason.
+
+    Frames that the lake holds already are not added again, so a killed run is resumed by running
+    it again; a source that was ingested before leads to the version that it led to then.
+
+    Raises:
+        DataError: the source is no dataset, or more than `max_quarantine_share` is bad.
+        ServiceError: the object store failed.
+    """
+    root, licences, source_digest = _open_source(inputs.source)
+    intake = _Intake(list_frames(root), config.categories)
+    if intake.num_listed == 0:
+        raise DataError(f"{root}: no frames; expected files in 'training' or 'testing'")
+    dataset = Dataset.create(config.lake_uri, licences=licences)
+    report = dataset.append(intake.frames())
+    intake.refuse_conflicts(report)
+    share = intake.num_quarantined / intake.num_listed
+    _write_findings(outputs.findings, intake, root)
+    if share > config.max_quarantine_share:
+        raise DataError(_explain(intake, root, share, config, outputs.findings))
+    scores = {
+        "num_frames": float(intake.num_listed),
+        "num_added": float(report.num_added),
+        "num_present": float(report.num_present),
+        "num_quarantined": float(intake.num_quarantined),
+        "quarantine_share": share,
+    }
+    dataset = _settle(dataset, report, source_digest, config)
+    provenance = {"step": "ingest", "source": str(root), "source_digest": source_digest}
+    dataset.manifest(provenance, scores).write(outputs.dataset)
+    return scores
+
+
+def _open_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
+    """Return the folder, its licences and its digest ("" where it is not known)."""
+    if source.is_dir():
+        return source.resolve(), (), ""
+    manifest = Manifest.read(source, "source")
+    folder = Path(manifest.uri)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder, though {source} names it; collect it again")
+    return folder, manifest.licences, manifest.digest
+
+
+def _settle(
+    dataset: Dataset, report: AppendReport, source_digest: str, config: IngestConfig
+) -> Dataset:
+    """Tag the version that holds the source; return the one tagged before if nothing is new.
+
+    So a repeated run leads to the same version, whatever was labelled in the meantime.
+    """
+    if not source_digest:
+        return dataset
+    categories = json.dumps(sorted(config.categories.items()))
+    digest = hashlib.sha256(f"{source_digest} {categories}".encode()).hexdigest()
+    tag = f"source-{digest[:16]}"
+    if tag not in dataset.tags():
+        dataset.tag(tag)
+    elif report.num_added == 0:
+        return Dataset.open(f"{dataset.uri}@{tag}")
+    return dataset
+
+
+def _write_findings(path: Path, intake: _Intake, root: Path) -> None:
+    log = intake.log
+    values = {
+        "subject": str(root),
+        "num_frames": intake.num_listed,
+        "num_quarantined": intake.num_quarantined,
+        "num_places": {name: log.count(name) for name in ("error", "warning", "info")},
+        "rules": dict(sorted(log.counts.items())),
+        "findings": [finding.to_json_dict() for finding in log.ordered()],
+    }
+    with write_folder_atomically(path) as folder:
+        write_atomically(folder / FINDINGS_FILE, json.dumps(values, indent=2) + "\n")
+
+
+def _explain(
+    intake: _Intake, root: Path, share: float, config: IngestConfig, findings: Path
+) -> str:
+    errors = {
+        rule_id: count
+        for rule_id, count in intake.log.counts.most_common()
+        if RULES[rule_id].severity == "error"
+    }
+    counts = ", ".join(f"{rule_id} {count} times" for rule_id, count in errors.items())
+    first = intake.log.ordered()[0]
+    return (
+        f"{root}: {intake.num_quarantined} of {intake.num_listed} frames ({share:.1%}) are bad, "
+        f"more than max_quarantine_share {config.max_quarantine_share:.1%}: {counts}; see "
+        f"{findings / FINDINGS_FILE}. The first: {first}"
+    )
