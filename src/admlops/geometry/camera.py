@@ -44,31 +44,27 @@ def project_boxes(
         camera_matrix: (3, 3) pinhole matrix.
         image_size_px: width and height.
     """
-    out = np.full((len(boxes_7), 4), np.nan)
-    if len(boxes_7) == 0:
-        return out
-    width, height = image_size_px
-    corners = transform_points(invert(ego_from_camera), corners_3d(boxes_7).reshape(-1, 3))
-    for index, corner in enumerate(corners.reshape(-1, 8, 3)):
-        visible = _clip_to_front(corner)
-        if len(visible) == 0:
-            continue
-        pixels, _ = project_points(visible, camera_matrix)
-        low, high = pixels.min(axis=0), pixels.max(axis=0)
-        if low[0] > width - 1 or low[1] > height - 1 or high[0] < 0 or high[1] < 0:
-            continue
-        out[index, :2] = np.clip(low, 0, [width - 1, height - 1])
-        out[index, 2:] = np.clip(high, 0, [width - 1, height - 1])
-    return out
+    corners_3d_m = transform_points(invert(ego_from_camera), corners_3d(boxes_7).reshape(-1, 3))
+    points, is_seen = _clip_to_front(corners_3d_m.reshape(-1, 8, 3))
+    homogeneous = points @ camera_matrix.T
+    pixels = homogeneous[..., :2] / np.where(is_seen, points[..., 2], 1.0)[..., None]
+    low = np.where(is_seen[..., None], pixels, np.inf).min(axis=1, initial=np.inf)
+    high = np.where(is_seen[..., None], pixels, -np.inf).max(axis=1, initial=-np.inf)
+    last = np.array(image_size_px, dtype=np.float64) - 1.0
+    inside = ((low <= last) & (high >= 0.0)).all(axis=1)
+    out = np.concatenate([np.clip(low, 0.0, last), np.clip(high, 0.0, last)], axis=1)
+    return np.where(inside[:, None], out, np.nan)
 
 
-def _clip_to_front(corners: NDArray[np.floating]) -> NDArray[np.floating]:
+def _clip_to_front(
+    corners: NDArray[np.floating],
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Return (N, 20, 3) corners and cuts of edges with the near plane, and (N, 20) which exist."""
     near = 2.0 * MIN_DEPTH_M
-    front = corners[:, 2] > near
-    if front.all():
-        return corners
-    start, end = corners[_EDGES[:, 0]], corners[_EDGES[:, 1]]
-    crosses = front[_EDGES[:, 0]] != front[_EDGES[:, 1]]
-    start, end = start[crosses], end[crosses]
-    share = (near - start[:, 2]) / (end[:, 2] - start[:, 2])
-    return np.concatenate([corners[front], start + share[:, None] * (end - start)])
+    front = corners[..., 2] > near
+    start, end = corners[:, _EDGES[:, 0]], corners[:, _EDGES[:, 1]]
+    crosses = front[:, _EDGES[:, 0]] != front[:, _EDGES[:, 1]]
+    depth = np.where(crosses, end[..., 2] - start[..., 2], 1.0)
+    share = (near - start[..., 2]) / depth
+    cuts = start + share[..., None] * (end - start)
+    return np.concatenate([corners, cuts], axis=1), np.concatenate([front, crosses], axis=1)
