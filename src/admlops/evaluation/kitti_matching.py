@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from admlops.geometry.boxes import intersection_area
+from admlops.geometry.boxes import are_apart, intersection_area
 
 NUM_RECALLS = 41
 IGNORED, COUNTED, FOREIGN = 1, 0, -1
@@ -89,7 +89,9 @@ def find_pairs(
                     continue
                 one, other = labels_11[label], predictions_11[prediction]
                 overlaps[0] = image_overlap(one[7:], other[7:], False)
-                overlaps[1], overlaps[2] = space_overlaps(one[:7], other[:7], False)
+                overlaps[1:] = 0.0
+                if not are_apart(one, other):
+                    overlaps[1], overlaps[2] = space_overlaps(one, other, False)
                 if count + 3 > len(rows):
                     grown = np.empty((2 * len(rows), 4))
                     grown[:count] = rows[:count]
@@ -120,7 +122,9 @@ def find_stuff(
                 if prediction_roles[prediction] != COUNTED:
                     continue
                 one, other = predictions_11[prediction], regions_11[region]
-                ground, space = space_overlaps(one[:7], other[:7], True)
+                ground, space = 0.0, 0.0
+                if not are_apart(one, other):
+                    ground, space = space_overlaps(one, other, True)
                 stuff[prediction, 0] |= image_overlap(one[7:], other[7:], True) > minimum[0]
                 stuff[prediction, 1] |= ground > minimum[1]
                 stuff[prediction, 2] |= space > minimum[2]

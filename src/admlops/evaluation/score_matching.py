@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from admlops.evaluation.kitti_matching import image_overlap
-from admlops.geometry.boxes import overlap
+from admlops.geometry.boxes import are_apart, overlap
 
 
 @njit(cache=True, nogil=True)
@@ -17,7 +17,9 @@ def _affinity(first: NDArray[np.float64], second: NDArray[np.float64], metric: i
         return image_overlap(first[7:], second[7:], False)
     if metric == 3:
         return -math.hypot(first[0] - second[0], first[1] - second[1])
-    return overlap(first[:7], second[:7], metric == 2)
+    if are_apart(first, second):
+        return 0.0
+    return overlap(first, second, metric == 2)
 
 
 @njit(cache=True, nogil=True)
