@@ -52,11 +52,13 @@ class LidarConfig(Config):
     """A spinning lidar on the roof."""
 
     num_beams: int = Field(default=32, ge=1, le=256)
-    """Number of beams, spread evenly between the two elevations."""
+    """Number of beams between the two elevations."""
     min_elevation_deg: float = Field(default=-22.0, ge=-89, le=0)
     """Elevation of the lowest beam."""
     max_elevation_deg: float = Field(default=3.0, ge=-45, le=89)
     """Elevation of the highest beam."""
+    beam_exponent: float = Field(default=1.4, ge=1, le=3)
+    """1 spreads beams evenly; more sets them closer towards the highest, as newer sensors do."""
     azimuth_step_deg: float = Field(default=0.2, ge=0.02, le=5)
     """Angle between two firings."""
     azimuth_view_deg: float = Field(default=90.0, ge=1, le=360)
@@ -107,7 +109,7 @@ class WorldConfig(Config):
     """Scenes whose frames are written without labels."""
     keyframe_interval_s: float = Field(default=1.0, ge=0.1, le=10)
     """Time between two frames of a scene; 0.1 is every rotation of a 10 Hz lidar."""
-    min_points: int = Field(default=1, ge=0, le=1_000)
+    min_points: int = Field(default=3, ge=0, le=1_000)
     """Objects with fewer lidar points are not labelled; the image ignores their place."""
     lidar: LidarConfig = LidarConfig()
     """The lidar."""

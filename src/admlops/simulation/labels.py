@@ -88,7 +88,7 @@ def label_view(
         box2d_px=box2d[is_label],
         velocity_mps=view.velocity_mps[kept],
     )
-    is_ignored = np.isfinite(box2d[:, 0]) & ~is_label
+    is_ignored = np.isfinite(box2d[:, 0]) & ~is_label & (num_hits[chosen] > 0)
     return Truth(boxes, box2d[is_ignored])
 
 

@@ -1,8 +1,10 @@
 """Turns ideal hits into what a lidar reports: lost returns, noisy ranges, intensities."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from admlops.simulation.config import LidarConfig
@@ -15,6 +17,8 @@ _RAIN_EXTINCTION_PER_M = 0.010
 _RAIN_DROPOUT = 0.12
 _RAIN_ECHOES = 0.004
 _GROUND_ROUGHNESS_M = 0.012
+_LINE_HALF_WIDTH_M = 0.09
+_DASH_M, _DASH_PERIOD_M = 4.0, 9.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,9 @@ def make_rays(config: LidarConfig) -> Rays:
     num_columns = max(2, round(config.azimuth_view_deg / config.azimuth_step_deg))
     middle = (num_columns - 1) / 2
     azimuth_deg = (np.arange(num_columns) - middle) * config.azimuth_step_deg
-    elevation_deg = np.linspace(
-        config.min_elevation_deg, config.max_elevation_deg, config.num_beams
-    )
+    below = np.linspace(1.0, 0.0, config.num_beams) ** config.beam_exponent
+    height_deg = config.max_elevation_deg - config.min_elevation_deg
+    elevation_deg = config.max_elevation_deg - height_deg * below
     origin_m = np.array([config.x_m, 0.0, config.height_m])
     return Rays(origin_m, np.radians(elevation_deg), np.radians(azimuth_deg), config.max_range_m)
 
@@ -42,18 +46,32 @@ def ground_materials(
     road: Road, pose: Pose2, x_m: NDArray[np.float64], y_m: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return (N,) materials of ground points given in the ego frame."""
-    cosine, sine = np.cos(pose.yaw_rad), np.sin(pose.yaw_rad)
-    along, left = road.locate(
-        x_m * cosine - y_m * sine + pose.x_m, x_m * sine + y_m * cosine + pose.y_m
-    )
-    lane = np.abs(left) / LANE_WIDTH_M
-    nearest = np.round(lane)
-    is_line = (np.abs(lane - nearest) * LANE_WIDTH_M < 0.09) & (nearest <= road.num_lanes)
-    is_painted = is_line & ((nearest == road.num_lanes) | (np.mod(along, 9.0) < 4.0))
-    material = np.full(len(x_m), GRASS, dtype=np.int64)
-    material[np.abs(left) < road.kerb_m + PAVEMENT_WIDTH_M] = PAVEMENT
-    material[np.abs(left) < road.kerb_m] = ASPHALT
-    material[is_painted] = MARKING
+    place = (pose.x_m, pose.y_m, pose.yaw_rad)
+    return _paint(place, road.curvature_per_m, road.num_lanes, road.kerb_m, (x_m, y_m))
+
+
+@njit(cache=True)
+def _paint(place, curvature, num_lanes, kerb, points):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Find each point's offset from the road's middle line; the arc length only where dashed."""
+    x_m, y_m = points
+    cosine, sine = math.cos(place[2]), math.sin(place[2])
+    radius = 1.0 / curvature
+    sign = 1.0 if radius > 0.0 else -1.0
+    material = np.empty(len(x_m), dtype=np.int64)
+    for index in range(len(x_m)):
+        x = x_m[index] * cosine - y_m[index] * sine + place[0]
+        y = x_m[index] * sine + y_m[index] * cosine + place[1]
+        left = abs(radius - sign * math.sqrt(x * x + (y - radius) ** 2))
+        if left >= kerb:
+            material[index] = PAVEMENT if left < kerb + PAVEMENT_WIDTH_M else GRASS
+            continue
+        material[index] = ASPHALT
+        lane = left / LANE_WIDTH_M
+        nearest = round(lane)
+        if abs(lane - nearest) * LANE_WIDTH_M < _LINE_HALF_WIDTH_M and nearest <= num_lanes:
+            along = math.atan2(sign * x, sign * (radius - y)) * radius
+            if nearest == num_lanes or along % _DASH_PERIOD_M < _DASH_M:
+                material[index] = MARKING
     return material
 
 

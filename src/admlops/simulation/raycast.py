@@ -111,6 +111,17 @@ def ground_height(x: float, y: float, waves: NDArray[np.float64]) -> float:
 
 
 @njit(cache=True)
+def ground_heights(
+    x_m: NDArray[np.float64], y_m: NDArray[np.float64], waves: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (N,) heights of the ground, see `ground_height`."""
+    heights = np.empty(len(x_m))
+    for index in range(len(x_m)):
+        heights[index] = ground_height(x_m[index], y_m[index], waves)
+    return heights
+
+
+@njit(cache=True)
 def _cast_at_ground(limits, angles, waves, buffers):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """Meet the ground by fixed-point steps; rays too shallow to settle hit nothing."""
     origin_x, origin_y, origin_z, max_range = limits
@@ -119,18 +130,21 @@ def _cast_at_ground(limits, angles, waves, buffers):  # type: ignore[no-untyped-
     for beam in range(len(sines)):
         if sines[beam] > 0.01:
             break
+        level = 0.0
         for column in range(len(azimuths)):
             dx = cosines[beam] * math.cos(azimuths[column])
             dy = cosines[beam] * math.sin(azimuths[column])
             dz = min(sines[beam], -1e-4)
-            distance = -origin_z / dz
+            distance = (level - origin_z) / dz
             error = 1.0
-            for _step in range(6):
+            for _step in range(8):
                 distance = min(distance, 2.0 * max_range)
                 level = ground_height(origin_x + distance * dx, origin_y + distance * dy, waves)
                 settled = (level - origin_z) / dz
                 error = abs(settled - distance)
                 distance = settled
+                if error < 0.003:
+                    break
             if error < 0.05 and 0.0 < distance < max_range:
                 ranges[beam, column] = distance
                 owners[beam, column] = -1

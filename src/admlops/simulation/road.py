@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from admlops.simulation.raycast import ground_height
+from admlops.simulation.raycast import ground_heights
 
 LANE_WIDTH_M = 3.5
 KERB_GAP_M = 2.3
@@ -41,18 +41,7 @@ class Road:
         radius = 1.0 / self.curvature_per_m
         x = radius * np.sin(heading) - left_m * np.sin(heading)
         y = radius * (1.0 - np.cos(heading)) + left_m * np.cos(heading)
-        z = np.array([ground_height(px, py, self.waves) for px, py in zip(x, y, strict=True)])
-        return np.column_stack([x, y, z.reshape(-1)]), heading
-
-    def locate(
-        self, x_m: NDArray[np.float64], y_m: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return (N,) along and left of positions in the scene's frame."""
-        radius = 1.0 / self.curvature_per_m
-        sign = np.sign(radius)
-        distance = np.hypot(x_m, y_m - radius)
-        heading = np.arctan2(sign * x_m, sign * (radius - y_m))
-        return heading * radius, radius - sign * distance
+        return np.column_stack([x, y, ground_heights(x, y, self.waves)]), heading
 
 
 def draw_road(random: np.random.Generator) -> Road:

@@ -137,26 +137,25 @@ class _FrameReader:
             self._found("KITTI001", kind, f"cannot be read ({error.strerror})")
             return None
 
-    def _text(self, kind: str) -> bytes | None:
-        content = self._bytes(kind, ".txt")
-        if content is not None:
-            num_windows = content.count(b"\r\n")
-            num_unix = content.count(b"\n") - num_windows
-            num_old = content.count(b"\r") - num_windows
-            if sum(count > 0 for count in (num_windows, num_unix, num_old)) > 1:
-                what = f"{num_unix} LF, {num_windows} CR LF and {num_old} CR line ends"
-                self._found("KITTI009", kind, what)
-        return content
+    def _check_line_ends(self, kind: str, content: bytes) -> None:
+        num_windows = content.count(b"\r\n")
+        num_unix = content.count(b"\n") - num_windows
+        num_old = content.count(b"\r") - num_windows
+        if sum(count > 0 for count in (num_windows, num_unix, num_old)) > 1:
+            what = f"{num_unix} LF, {num_windows} CR LF and {num_old} CR line ends"
+            self._found("KITTI009", kind, what)
 
     def _calibration(self) -> KittiCalibration | None:
-        content = self._text("calib")
+        content = self._bytes("calib", ".txt")
         if content is None:
             return None
         try:
-            return KittiCalibration.parse(content)
+            calibration = KittiCalibration.parse(content)
         except ValueError as error:
             self._found("KITTI005", "calib", str(error))
             return None
+        self._check_line_ends("calib", content)
+        return calibration
 
     def _points(self) -> NDArray[np.float32] | None:
         content = self._bytes("velodyne", ".bin")
@@ -170,10 +169,12 @@ class _FrameReader:
         if not np.isfinite(largest) or not np.isfinite(points[:, 3]).all():
             num_bad = int((~np.isfinite(points)).any(axis=1).sum())
             self._found("KITTI003", "velodyne", f"{num_bad} of {len(points)} points are not finite")
-        elif largest > MAX_COORDINATE_M:
+            return None
+        if largest > MAX_COORDINATE_M:
             num_bad = int((np.abs(points[:, :3]) > MAX_COORDINATE_M).any(axis=1).sum())
             what = f"{num_bad} of {len(points)} points beyond {MAX_COORDINATE_M:.0f} m"
             self._found("KITTI004", "velodyne", f"{what}, the farthest at {largest:.4g} m")
+            return None
         return points
 
     def _image_size(
@@ -200,14 +201,16 @@ class _FrameReader:
         return width, height
 
     def _labels(self) -> LabelTable | None:
-        content = self._text("label_2")
+        content = self._bytes("label_2", ".txt")
         if content is None:
             return None
         try:
-            return parse_labels([content], [self.files.frame_id])
+            table = parse_labels([content], [self.files.frame_id])
         except DataError as error:
             self._found("KITTI006", "label_2", str(error))
             return None
+        self._check_line_ends("label_2", content)
+        return table
 
     def _boxes(self, table: LabelTable | None) -> tuple[Boxes | None, NDArray[np.float64]]:
         """Return the labelled boxes and the (M, 4) ignore regions."""
