@@ -1,0 +1,86 @@
+"""The analysis of a dataset version: distributions, coverage and request, as JSON and HTML."""
+
+from pathlib import Path
+
+from admlops.analysis.charts import draw_coverage, draw_distributions
+from admlops.analysis.coverage import (
+    CollectionRequest,
+    Coverage,
+    measure_coverage,
+    request_collection,
+)
+from admlops.analysis.distributions import Distributions, count_distributions
+from admlops.analysis.pages import render_page
+from admlops.analysis.requirement import Requirement
+from admlops.config import Config
+from admlops.lake.store import Dataset
+
+ANALYSIS_FILE = "analysis.json"
+ANALYSIS_PAGE = "analysis.html"
+REQUEST_FILE = "request.json"
+
+
+class Analysis(Config):
+    """What a dataset version holds, and what it lacks."""
+
+    dataset: str
+    """Reference of the dataset version."""
+    digest: str
+    """Its content digest."""
+    distributions: Distributions
+    """Counts."""
+    coverage: Coverage
+    """The requirement, cell by cell."""
+    request: CollectionRequest
+    """What to record to close the gaps."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "Analysis":
+        """Read `analysis.json` of an analysis folder.
+
+        Raises:
+            ConfigError: the file is absent or holds something else.
+        """
+        return cls.load(folder / ANALYSIS_FILE)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in one sentence."""
+        cells, gaps = len(self.coverage.cells), len(self.coverage.gaps)
+        name = self.coverage.requirement.name
+        if gaps == 0:
+            return f"All {cells} cells of the requirement {name!r} hold what they must."
+        return (
+            f"{cells - gaps} of {cells} cells of the requirement {name!r} hold what they must; "
+            f"{gaps} fall short."
+        )
+
+
+def analyze_dataset(dataset: Dataset, requirement: Requirement) -> Analysis:
+    """Count a dataset version and hold it against a requirement."""
+    coverage = measure_coverage(dataset, requirement)
+    return Analysis(
+        dataset=dataset.reference,
+        digest=dataset.digest,
+        distributions=count_distributions(dataset),
+        coverage=coverage,
+        request=request_collection(coverage, dataset.reference),
+    )
+
+
+def render_analysis(analysis: Analysis) -> str:
+    """Return the analysis as one HTML page."""
+    counts = analysis.distributions
+    return render_page(
+        "analysis.html",
+        analysis=analysis,
+        cards=[
+            ("frames", f"{counts.num_frames:,}"),
+            ("labelled frames", f"{counts.num_labelled_frames:,}"),
+            ("scenes", f"{counts.num_scenes:,}"),
+            ("boxes", f"{counts.num_boxes:,}"),
+            ("requirement met", f"{analysis.coverage.share_met:.0%}"),
+        ],
+        figures=draw_distributions(counts),
+        coverage_figure=draw_coverage(analysis.coverage),
+    )

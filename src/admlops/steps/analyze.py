@@ -1,0 +1,77 @@
+"""The step `analyze`: show distributions, coverage of a requirement, and gaps."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from admlops.analysis.analysis import (
+    ANALYSIS_FILE,
+    ANALYSIS_PAGE,
+    REQUEST_FILE,
+    analyze_dataset,
+    render_analysis,
+)
+from admlops.analysis.requirement import Requirement
+from admlops.config import Config
+from admlops.files import write_atomically, write_folder_atomically
+from admlops.lake.store import Dataset
+from admlops.steps.step import Scores
+from admlops.structures.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzeInputs:
+    """What is read.
+
+    Attributes:
+        dataset: manifest of a dataset version.
+    """
+
+    dataset: Path
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzeOutputs:
+    """What is written.
+
+    Attributes:
+        analysis: folder of `analysis.json`, `analysis.html` and `request.json`.
+    """
+
+    analysis: Path
+
+
+class AnalyzeConfig(Config):
+    """What the dataset is held against."""
+
+    requirement_file: str = ""
+    """YAML file with a requirement; replaces the field `requirement`."""
+    requirement: Requirement = Requirement()
+    """What the dataset must hold."""
+
+
+def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfig) -> Scores:
+    """Count a dataset version, measure coverage, and say what to record next.
+
+    Raises:
+        DataError: the dataset cannot be read.
+        ConfigError: the requirement file is wrong.
+    """
+    manifest = Manifest.read(inputs.dataset, "dataset")
+    requirement = config.requirement
+    if config.requirement_file:
+        requirement = Requirement.load(Path(config.requirement_file))
+    analysis = analyze_dataset(Dataset.open(manifest.reference), requirement)
+    with write_folder_atomically(outputs.analysis) as folder:
+        for name, part in ((ANALYSIS_FILE, analysis), (REQUEST_FILE, analysis.request)):
+            write_atomically(folder / name, json.dumps(part.to_json_dict(), indent=2) + "\n")
+        write_atomically(folder / ANALYSIS_PAGE, render_analysis(analysis))
+    counts = analysis.distributions
+    return {
+        "num_frames": float(counts.num_frames),
+        "num_labelled_frames": float(counts.num_labelled_frames),
+        "num_scenes": float(counts.num_scenes),
+        "num_boxes": float(counts.num_boxes),
+        "num_gaps": float(len(analysis.coverage.gaps)),
+        "share_of_requirement_met": analysis.coverage.share_met,
+    }
