@@ -1,5 +1,6 @@
 """Which frames are to be labelled next, and why."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Self
@@ -27,11 +28,26 @@ class RequestedFrame(Config):
     """Why it was chosen, for the annotator and the report."""
     score: float = 0.0
     """How much it is worth, by the measure that chose it."""
+    frame_id: str = ""
+    """The name in the source format."""
+    signals: dict[str, float] = Field(default_factory=dict)
+    """What the score is made of: each signal from 0 to 1, before weighting."""
+    expected_boxes: float = 0.0
+    """Boxes that an annotator will probably draw."""
 
     @property
     def key(self) -> FrameKey:
         """The frame's key."""
         return FrameKey(self.log, self.scene, self.timestamp_ns)
+
+
+class LabelCost(Config):
+    """What labelling costs, in both units."""
+
+    frames: float = Field(default=0.0, ge=0)
+    """Frames to look at."""
+    boxes: float = Field(default=0.0, ge=0)
+    """Boxes to draw."""
 
 
 class LabelRequest(Config):
@@ -43,6 +59,18 @@ class LabelRequest(Config):
     """The frames, each once."""
     budget: dict[str, float] = Field(default_factory=dict)
     """Ledger of the label budget, figures by name."""
+    cost: LabelCost = LabelCost()
+    """What labelling is expected to cost."""
+    round_name: str = ""
+    """The round of the loop that asks."""
+    num_candidates: int = 0
+    """Unlabelled frames among which these were picked."""
+
+    @property
+    def request_id(self) -> str:
+        """A digest of the round and the frames: to ask twice for the same is one request."""
+        names = [self.round_name, *(str(frame.key) for frame in self.frames)]
+        return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
 
     @property
     def keys(self) -> list[FrameKey]:

@@ -1,0 +1,182 @@
+import json
+
+import numpy as np
+import pytest
+
+from admlops.errors import ConfigError, DataError, GateError
+from admlops.evaluation.result import BootstrapConfig, Evaluation, Failure
+from admlops.lake.predictions import write_predictions
+from admlops.lake.store import Dataset
+from admlops.steps.mine import MineConfig, MineInputs, MineOutputs, mine
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
+from admlops.structures.label_request import LabelRequest
+
+NUM_LABELLED, NUM_POOL = 4, 12
+
+
+def boxes_of(scores, category="car"):
+    count = len(scores)
+    zeros = np.zeros((count, 3))
+    return Boxes.make(zeros, zeros + 2, np.zeros(count), [category] * count, score=scores)
+
+
+def make_frame(index):
+    """The last two pool frames and the first labelled one are of the same, sparse kind."""
+    labelled = index < NUM_LABELLED
+    sparse = index == 0 or index >= NUM_LABELLED + NUM_POOL - 2
+    rng = np.random.default_rng(index)
+    points = rng.uniform(-1, 1, (50 if sparse else 2000, 4)) * [40, 40, 2, 1]
+    sensor = CalibratedSensor("lidar_top", "lidar", np.eye(4))
+    return Frame(
+        key=FrameKey("log", "scene", index),
+        frame_id=f"{index:06d}",
+        global_from_ego=np.eye(4),
+        lidar=LidarSweep(sensor, np.abs(points).astype(np.float32)),
+        boxes=boxes_of([np.nan]) if labelled else None,
+        split="val" if labelled else "pool",
+    )
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    dataset = Dataset.create(str(tmp_path / "lake.lance"))
+    dataset.append(make_frame(index) for index in range(NUM_LABELLED + NUM_POOL))
+    dataset.manifest().write(tmp_path / "dataset.json")
+    write_predictions(
+        tmp_path / "predictions" / "predictions.parquet",
+        [
+            (FrameKey("log", "scene", index), boxes_of([0.5 if index == 7 else 0.99]))
+            for index in range(NUM_LABELLED + NUM_POOL)
+        ],
+    )
+    return MineInputs(tmp_path / "dataset.json", tmp_path / "predictions")
+
+
+def write_evaluation(folder, key):
+    failure = Failure(
+        frame=str(key),
+        **key._asdict(),
+        kind="missed",
+        category="car",
+        range_m=10.0,
+        box_7=(0, 0, 0, 1, 1, 1, 0),
+    )
+    folder.mkdir()
+    Evaluation(
+        protocol="kitti",
+        labels="",
+        predictions="",
+        num_frames=4,
+        frames_digest="",
+        bootstrap=BootstrapConfig(),
+        scores={},
+        measures=(),
+        curves=(),
+        failures=(failure,),
+    ).write(folder)
+    return folder
+
+
+def run(inputs, tmp_path, **config):
+    outputs = MineOutputs(tmp_path / "request")
+    scores = mine(inputs, outputs, MineConfig.parse(config))
+    return scores, LabelRequest.read(outputs.request)
+
+
+def only(signal):
+    weights = dict.fromkeys(("uncertainty", "failure_similarity", "rarity", "diversity"), 0.0)
+    return weights | {signal: 1.0}
+
+
+def test_the_doubtful_frame_is_asked_for_first(inputs, tmp_path):
+    scores, request = run(inputs, tmp_path, num_frames=3, weights=only("uncertainty"))
+    assert request.keys[0] == FrameKey("log", "scene", 7)
+    assert len(request.frames) == 3
+    assert scores == {"num_candidates": 12.0, "num_requested": 3.0, "expected_boxes": 3.0}
+    assert request.cost.frames == 3
+    assert request.num_candidates == 12
+    assert request.dataset.endswith("lake.lance@2")
+
+
+def test_frames_like_the_failures_are_asked_for(inputs, tmp_path):
+    folder = write_evaluation(tmp_path / "evaluation", FrameKey("log", "scene", 0))
+    with_failures = MineInputs(inputs.dataset, inputs.predictions, folder)
+    _, request = run(with_failures, tmp_path, num_frames=2, weights=only("failure_similarity"))
+    assert {key.timestamp_ns for key in request.keys} == {14, 15}
+
+
+def test_an_evaluation_of_other_data_is_refused(inputs, tmp_path):
+    folder = write_evaluation(tmp_path / "evaluation", FrameKey("else", "scene", 0))
+    with pytest.raises(DataError, match="evaluate on this dataset"):
+        run(MineInputs(inputs.dataset, inputs.predictions, folder), tmp_path)
+
+
+def test_mining_twice_asks_for_the_same(inputs, tmp_path):
+    _, first = run(inputs, tmp_path, num_frames=5)
+    _, second = run(inputs, tmp_path, num_frames=5)
+    assert first == second
+
+
+def test_the_random_strategy_follows_its_seed(inputs, tmp_path):
+    _, first = run(inputs, tmp_path, num_frames=5, strategy="random", seed=1)
+    _, again = run(inputs, tmp_path, num_frames=5, strategy="random", seed=1)
+    _, other = run(inputs, tmp_path, num_frames=5, strategy="random", seed=2)
+    assert first == again != other
+    assert len(set(first.keys)) == 5
+
+
+def test_the_budget_is_charged_once_and_kept(inputs, tmp_path):
+    config = {
+        "ledger": str(tmp_path / "ledger.jsonl"),
+        "limit": {"frames": 8},
+        "num_frames": 5,
+    }
+    scores, request = run(inputs, tmp_path, round_name="first", **config)
+    assert request.budget == {"spent_frames": 5.0, "spent_boxes": 5.0, "limit_frames": 8.0}
+    assert scores["budget_spent_frames"] == 5.0
+    _, again = run(inputs, tmp_path, round_name="first", **config)
+    assert again.budget["spent_frames"] == 5.0
+    with pytest.raises(GateError, match="5 spent"):
+        run(inputs, tmp_path, round_name="second", **config)
+    assert LabelRequest.read(tmp_path / "request").round_name == "first"
+
+
+def test_embeddings_of_the_dataset_are_used(inputs, tmp_path):
+    dataset = Dataset.open(str(tmp_path / "lake.lance"))
+    keys = dataset.keys()
+    vectors = {key: np.float32([key.timestamp_ns == 9, 0]) for key in keys}
+    dataset.add_embedding("detector", vectors)
+    dataset.manifest().write(inputs.dataset)
+    _, request = run(inputs, tmp_path, num_frames=1, weights=only("diversity"))
+    assert request.keys == [FrameKey("log", "scene", 9)]
+    dataset.add_embedding("part", {FrameKey("log", "scene", 9): np.float32([1])})
+    dataset.manifest().write(inputs.dataset)
+    with pytest.raises(DataError, match="15 of 16 frames have no embedding 'part'"):
+        run(inputs, tmp_path, embedding="part")
+
+
+def test_missing_predictions_are_told(inputs, tmp_path):
+    write_predictions(
+        inputs.predictions / "predictions.parquet", [(FrameKey("log", "scene", 4), Boxes.empty())]
+    )
+    with pytest.raises(DataError, match="for 11 of 12 candidates.*run predict on the pool"):
+        run(inputs, tmp_path)
+
+
+def test_no_candidates_is_told(inputs, tmp_path):
+    with pytest.raises(DataError, match="no unlabelled frame meets"):
+        run(inputs, tmp_path, candidates="split = 'val'")
+    with pytest.raises(DataError, match="frame_id"):
+        run(inputs, tmp_path, candidates="no_such_column = 1")
+
+
+def test_a_wrong_config_is_told():
+    with pytest.raises(ConfigError, match="num_frames"):
+        MineConfig.parse({"num_frames": 0})
+
+
+def test_the_request_is_plain_json(inputs, tmp_path):
+    run(inputs, tmp_path, num_frames=2)
+    values = json.loads((tmp_path / "request" / "request.json").read_text())
+    assert set(values["frames"][0]["signals"]) == set(only("rarity"))
