@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from admlops.geometry.pose import transform_cloud
 from admlops.structures.boxes import Boxes
 
 
@@ -119,7 +120,4 @@ class Frame:
         """
         if self.lidar is None:
             raise ValueError(f"frame {self.key} has no lidar sweep")
-        transform = self.lidar.sensor.ego_from_sensor.astype(np.float32)
-        points = self.lidar.points.copy()
-        points[:, :3] = self.lidar.points[:, :3] @ transform[:3, :3].T + transform[:3, 3]
-        return points
+        return transform_cloud(self.lidar.sensor.ego_from_sensor, self.lidar.points)
