@@ -3,6 +3,7 @@
 import inspect
 import tempfile
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from kfp import compiler
 
 from admlops.errors import ConfigError
 from admlops.files import write_atomically
+from admlops.kubeflow.compiled import CompiledPipeline
+from admlops.kubeflow.lint import lint, refuse
+from admlops.kubeflow.placement import place
+from admlops.kubeflow.profile import ClusterProfile
 from admlops.recipes import Recipe
 
 _PIPELINES = ("train_and_publish", "closed_loop")
@@ -37,14 +42,26 @@ def pipeline_arguments(pipeline: Any, recipe: Recipe) -> dict[str, Any]:  # noqa
     return {name: recipe.config(name) for name in names}
 
 
-def compile_pipeline(name: str, recipe: Recipe, folder: Path) -> Path:
-    """Write `<folder>/<name>.yaml`, with the recipe's configs as defaults, and return its path."""
+def compile_pipeline(
+    name: str, recipe: Recipe, folder: Path, profile: ClusterProfile | None = None
+) -> Path:
+    """Write `<folder>/<name>.yaml`, with the recipe's configs as defaults, and return its path.
+
+    With a profile, every task is placed on that cluster; without, it says nothing of one.
+
+    Raises:
+        ConfigError: the pipeline breaks rules of `lint_rules`; all findings are listed.
+    """
     pipeline = load_pipeline(name)
     with tempfile.TemporaryDirectory() as draft:
         path = Path(draft) / f"{name}.yaml"
         compiler.Compiler().compile(
             pipeline, str(path), pipeline_parameters=pipeline_arguments(pipeline, recipe)
         )
-        target = folder / path.name
-        write_atomically(target, path.read_text())
+        compiled = CompiledPipeline.parse(path.read_text())
+    if profile:
+        compiled = place(compiled, profile, version("admlops"))
+    refuse(lint(compiled, profile.gpu_steps() if profile else ()), name)
+    target = folder / f"{name}.yaml"
+    write_atomically(target, compiled.render())
     return target

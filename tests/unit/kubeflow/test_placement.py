@@ -1,0 +1,150 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admlops.errors import ConfigError
+from admlops.kubeflow.compiled import CompiledPipeline
+from admlops.kubeflow.placement import place
+from admlops.kubeflow.profile import ClusterProfile
+
+PROFILES = sorted((Path(__file__).resolve().parents[3] / "manifests" / "profiles").glob("*.yaml"))
+
+
+def placed_on(pipeline: CompiledPipeline, profile: ClusterProfile) -> dict[str, Any]:
+    placed = place(pipeline, profile, "0.1.0")
+    return {executor.word: executor for executor in placed.executors()}
+
+
+def test_train_gets_all_that_a_gpu_step_needs(
+    small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile
+) -> None:
+    train = placed_on(small_pipeline, gpu_profile)["train"]
+    assert train.container["image"] == "registry.example.com/admlops/admlops-train-python:0.1.0"
+    assert train.container["resources"] == {
+        "accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "1"},
+        "resourceCpuRequest": "8",
+        "resourceMemoryRequest": "64Gi",
+        "resourceMemoryLimit": "64Gi",
+    }
+    platform = train.platform
+    assert platform["nodeSelector"] == {"labels": {"admlops.io/pool": "train"}}
+    assert platform["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+    assert platform["emptyDirMounts"][0] == {
+        "volumeName": "shm",
+        "mountPath": "/dev/shm",  # noqa: S108
+        "medium": "Memory",
+        "sizeLimit": "16Gi",
+    }
+    assert platform["activeDeadlineSeconds"] == "172800"
+    labels = platform["podMetadata"]["labels"]
+    assert labels == {
+        "admlops.io/stage": "train",
+        "admlops.io/step": "train",
+        "admlops.io/pool": "gpu",
+    }
+    assert platform["imagePullSecret"][0]["secretName"] == "registry-pull"
+    secrets = {
+        (item["secretName"], pair["secretKey"], pair["envVar"])
+        for item in platform["secretAsEnv"]
+        for pair in item["keyToEnv"]
+    }
+    assert secrets == {
+        ("admlops-s3", "access-key", "AWS_ACCESS_KEY_ID"),
+        ("admlops-s3", "secret-key", "AWS_SECRET_ACCESS_KEY"),
+    }
+
+
+def test_cpu_step_gets_no_gpu(
+    small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile
+) -> None:
+    ingest = placed_on(small_pipeline, gpu_profile)["ingest"]
+    assert "accelerator" not in ingest.container["resources"]
+    assert "nodeSelector" not in ingest.platform
+    assert ingest.platform["podMetadata"]["labels"]["admlops.io/stage"] == "data"
+    env = {item["name"]: item["value"] for item in ingest.container["env"]}
+    assert env == {
+        "AWS_ENDPOINT_URL": "https://s3.example.com",
+        "AWS_REGION": "us-east-1",
+        "TMPDIR": "/scratch",
+    }
+
+
+def test_retries_reach_tasks_inside_conditions(
+    small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile
+) -> None:
+    placed = place(small_pipeline, gpu_profile, "0.1.0")
+    policies = {path: task.get("retryPolicy") for path, task, _ in placed.tasks()}
+    assert policies["condition-1/train"] == {
+        "maxRetryCount": 2,
+        "backoffDuration": "60s",
+        "backoffFactor": 2.0,
+        "backoffMaxDuration": "900s",
+    }
+    assert policies["condition-1"] is None
+
+
+def test_other_components_keep_their_image_and_get_a_pool(
+    small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile
+) -> None:
+    other = placed_on(small_pipeline, gpu_profile)["count"]
+    assert other.container["image"] == "registry.example.com/other-python:1"
+    assert other.platform["podMetadata"]["labels"] == {"admlops.io/pool": "cpu"}
+    small_pipeline.spec["deploymentSpec"]["executors"]["exec-count"]["container"]["resources"] = {
+        "accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "2"}
+    }
+    other = placed_on(small_pipeline, gpu_profile)["count"]
+    assert other.platform["podMetadata"]["labels"] == {"admlops.io/pool": "gpu"}
+
+
+def test_volumes_and_secrets_of_chosen_steps(
+    small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile
+) -> None:
+    profile = gpu_profile.replace(
+        volume_claims=[{"claim": "store", "mount_path": "/mnt/admlops", "sub_path": "a"}],
+        scratch={"storage_class": "fast", "size": "5Gi"},
+        secrets=[{"secret": "wandb", "keys": {"WANDB_API_KEY": "key"}, "steps": ["train"]}],
+    )
+    executors = placed_on(small_pipeline, profile)
+    claim = executors["ingest"].platform["pvcMount"][0]
+    assert (claim["constant"], claim["mountPath"], claim["subPath"]) == (
+        "store",
+        "/mnt/admlops",
+        "a",
+    )
+    volume = executors["ingest"].platform["genericEphemeralVolume"][0]
+    assert (volume["storageClassName"], volume["size"]) == ("fast", "5Gi")
+    assert "secretAsEnv" not in executors["ingest"].platform
+    assert executors["train"].platform["secretAsEnv"][0]["secretName"] == "wandb"
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
+def test_placed_pipeline_survives_kfps_schemas_and_is_deterministic(
+    path: Path, small_pipeline: CompiledPipeline, small_text: str
+) -> None:
+    profile = ClusterProfile.load(path)
+    text = place(small_pipeline, profile, "0.1.0").render()
+    assert text == place(CompiledPipeline.parse(small_text), profile, "0.1.0").render()
+    again = CompiledPipeline.parse(text)
+    assert again.render() == text
+    assert place(again, profile, "0.1.0").render() == text
+    assert small_pipeline.render() == small_text
+
+
+def test_header_and_documents_are_kept_as_kfp_wrote_them(small_text: str) -> None:
+    assert CompiledPipeline.parse(small_text).header.startswith("# PIPELINE DEFINITION\n# Name: ")
+    assert CompiledPipeline.parse(small_text).render() == small_text
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "a: 1", "- 1"])
+def test_what_is_no_pipeline_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="compiled pipeline"):
+        CompiledPipeline.parse(text)
+
+
+def test_a_field_that_kfp_does_not_know_is_refused(small_pipeline: CompiledPipeline) -> None:
+    small_pipeline.spec["root"]["colour"] = "red"
+    with pytest.raises(ConfigError, match="colour"):
+        small_pipeline.render()
