@@ -130,8 +130,9 @@ class KittiEvaluator:
             raise ValueError("labels and predictions are not of the same frames")
         self._num_frames += labels.num_frames
         self._has_angles &= not bool((predictions.alpha_rad == ALPHA_UNKNOWN).any())
-        self._has_labels |= len(labels) > 0
-        self._has_image_boxes |= bool(np.isfinite(labels.box2d_px).any())
+        is_label = labels.look_up({DONT_CARE: 0}, 1) == 1
+        self._has_labels |= bool(is_label.any())
+        self._has_image_boxes |= bool(np.isfinite(labels.box2d_px[is_label]).any())
         shared = _Shared.build(labels, predictions)
         self._chunks.append([_reduce(shared, self.protocol, c) for c in self.protocol.categories])
 

@@ -1,0 +1,170 @@
+"""Matching by score, slices and failures."""
+
+import numpy as np
+import pytest
+from label_text import flat, row
+
+from admlops.evaluation.average_precision import average_precision
+from admlops.evaluation.failures import describe_missed, false_positives, missed_labels
+from admlops.evaluation.flat_boxes import FlatBoxes, observation_angle
+from admlops.evaluation.measures import (
+    FORGIVEN,
+    UNMATCHED,
+    CategoryMatches,
+    MatchCollector,
+    Measure,
+)
+from admlops.evaluation.slices import SliceConfig, make_slices, rank
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import FrameKey
+
+CAR_BEV = Measure("car", "bev", 0.5)
+CAR_2M = Measure("car", "distance", 2.0)
+
+
+def match(
+    labels: list[list[str]],
+    predictions: list[list[str]],
+    measure: Measure = CAR_BEV,
+    min_points: int = 0,
+) -> CategoryMatches:
+    collector = MatchCollector((measure,), {"van": "car"}, min_points)
+    collector.add(flat(labels), flat(predictions))
+    return collector.result()[0]
+
+
+def test_names_of_measures() -> None:
+    assert CAR_BEV.name == "car_bev_ap50"
+    assert Measure("cyclist", "3d", 0.25).name == "cyclist_3d_ap25"
+    assert Measure("car", "distance", 0.5).name == "car_distance_ap_0.5m"
+
+
+class TestMatching:
+    def test_the_better_score_takes_the_label(self) -> None:
+        matches = match([[row()]], [[row(score=0.3), row(x_m=0.1, score=0.6)]])
+        assert matches.score.tolist() == [0.6, 0.3]
+        assert matches.matches.tolist() == [[0, UNMATCHED]]
+
+    def test_the_nearest_free_label_is_taken(self) -> None:
+        labels = [[row(x_m=0.0), row(x_m=1.0)]]
+        predictions = [[row(x_m=0.9, score=0.9), row(x_m=0.6, score=0.8)]]
+        assert match(labels, predictions, CAR_2M).matches.tolist() == [[1, 0]]
+
+    def test_a_distance_must_be_undercut(self) -> None:
+        assert match([[row()]], [[row(x_m=2.0, score=1.0)]], CAR_2M).matches[0, 0] == UNMATCHED
+        assert match([[row()]], [[row(x_m=1.9, score=1.0)]], CAR_2M).matches[0, 0] == 0
+
+    def test_frames_do_not_mix(self) -> None:
+        assert match([[row()], []], [[], [row(score=0.9)]]).matches.tolist() == [[UNMATCHED]]
+
+    def test_neighbours_forgive_any_number(self) -> None:
+        predictions = [[row(score=0.9), row(score=0.8), row(z_m=40, score=0.7)]]
+        found = match([[row("Van")]], predictions).matches[0].tolist()
+        assert found == [FORGIVEN, FORGIVEN, UNMATCHED]
+
+    def test_a_label_goes_before_a_neighbour(self) -> None:
+        labels = [[row("Van"), row(x_m=0.4)]]
+        assert match(labels, [[row(score=0.9)]]).matches[0].tolist() == [1]
+
+    def test_ignore_regions_forgive(self) -> None:
+        region = "DontCare -1 -1 -10 390 90 520 160 -1 -1 -1 -1000 -1000 -1000 -10"
+        predictions = [[row(x_m=9, left_px=400, score=0.5), row(x_m=9, left_px=700, score=0.4)]]
+        assert match([[region]], predictions).matches[0].tolist() == [FORGIVEN, UNMATCHED]
+
+    def test_labels_without_points_do_not_count(self) -> None:
+        boxes = Boxes.make([[10, 0, 0], [30, 0, 0]], [[4, 2, 1.5]] * 2, [0, 0], ["car"] * 2)
+        labels = FlatBoxes.from_frames(["a"], [boxes.replace(num_points=[0, 5])])
+        predictions = FlatBoxes.from_frames(["a"], [boxes.replace(score=[0.9, 0.8])])
+        collector = MatchCollector((CAR_BEV,), {}, min_points=1)
+        collector.add(labels, predictions)
+        matches = collector.result()[0]
+        assert matches.counted.tolist() == [False, True]
+        assert matches.matches[0].tolist() == [FORGIVEN, 1]
+
+    def test_chunks_number_labels_through(self) -> None:
+        collector = MatchCollector((CAR_BEV,), {}, 0)
+        for _ in range(3):
+            collector.add(flat([[], [row()]]), flat([[row(z_m=50, score=0.2)], [row(score=0.5)]]))
+        matches = collector.result()[0]
+        assert matches.num_frames == 6
+        assert matches.label_frame.tolist() == [1, 3, 5]
+        assert matches.matches[0].tolist() == [0, 1, 2, -1, -1, -1]
+        assert matches.frame.tolist() == [1, 3, 5, 0, 2, 4]
+
+    def test_nothing_at_all(self) -> None:
+        matches = match([[], []], [[], []])
+        assert len(matches.score) == 0
+        assert missed_labels(matches, 0, 0.3).tolist() == []
+
+
+class TestSlices:
+    def test_each_slice_has_its_labels_and_wrong_predictions(self) -> None:
+        labels = [[row(z_m=10), row(z_m=30, occlusion=1)], [row(z_m=31)]]
+        predictions = [[row(z_m=10, score=0.9), row(z_m=33, x_m=9, score=0.8)], []]
+        matches = match(labels, predictions)
+        config = SliceConfig(range_edges_m=(0, 20, 40), point_edges=(1, 10), occlusions=(0, 1))
+        slices = make_slices(matches, [("rain",), ("clear", "night")], config)
+        found = {}
+        for part in slices:
+            ranking = rank(matches, 0, part)
+            found[part.name] = (ranking.num_labels, ranking.is_hit.tolist())
+        assert found == {
+            "all": (3, [True, False]),
+            "range_0_20m": (1, [True]),
+            "range_20_40m": (2, [False]),
+            "occlusion_0": (2, [True, False]),
+            "occlusion_1": (1, [False]),
+            "points_1_10": (0, [False]),
+            "points_10_up": (0, [False]),
+            "tag_clear": (1, []),
+            "tag_night": (1, []),
+            "tag_rain": (2, [True, False]),
+        }
+
+    def test_a_hit_outside_the_slice_is_neither_right_nor_wrong(self) -> None:
+        matches = match([[row(z_m=19.9)]], [[row(z_m=20.1, score=0.9)]])
+        near, far = list(make_slices(matches, [()], SliceConfig(range_edges_m=(0, 20, 40))))[1:3]
+        assert average_precision(rank(matches, 0, near)) == 1.0
+        assert len(rank(matches, 0, far).score) == 0
+
+
+class TestFailures:
+    def test_weak_finds_are_misses_and_confident_mistakes_are_listed(self) -> None:
+        labels = [[row(z_m=10), row(z_m=30), row(z_m=60)]]
+        predictions = [
+            [row(z_m=10, score=0.9), row(z_m=30, score=0.1), row(z_m=45, score=0.4)],
+        ]
+        matches = match(labels, predictions)
+        assert missed_labels(matches, 0, 0.3).tolist() == [1, 2]
+        wrong = false_positives(matches, 0, 0.3)
+        assert matches.score[wrong].tolist() == [0.4]
+
+    def test_a_failure_carries_the_key_of_its_frame(self) -> None:
+        matches = match([[row(x_m=-30, z_m=40)]], [[]])
+        key = FrameKey("log", "scene", 7)
+        failure = describe_missed(matches, np.array([0]), [key])[0]
+        assert (failure.log, failure.scene, failure.timestamp_ns) == key
+        assert failure.frame == "log/scene/7"
+        assert failure.range_m == 50.0
+        assert failure.kind == "missed"
+
+
+class TestFlatBoxes:
+    def test_lake_boxes_and_kitti_rows_are_the_same(self) -> None:
+        table = flat([[row(x_m=3, z_m=4, turn_rad=0.5)], []])
+        boxes = Boxes.make(
+            table.boxes_7[:, :3], table.boxes_7[:, 3:6], table.boxes_7[:, 6], ["car"]
+        )
+        other = FlatBoxes.from_frames(["a", "b"], [boxes, Boxes.empty()])
+        assert other.offsets.tolist() == table.offsets.tolist() == [0, 1, 1]
+        np.testing.assert_allclose(other.boxes_7, table.boxes_7)
+        assert other.category_names == ("car",)
+
+    def test_the_observation_angle(self) -> None:
+        """KITTI's alpha is rotation_y - atan2(x, z): a 3-4-5 bearing."""
+        boxes = flat([[row(x_m=3, z_m=4, turn_rad=0.5)]]).boxes_7
+        assert observation_angle(boxes)[0] == pytest.approx(0.5 - np.arctan2(3, 4))
+
+    def test_no_frames(self) -> None:
+        assert len(FlatBoxes.from_frames([], [])) == 0
+        assert FlatBoxes.from_frames(["a"], [Boxes.empty()]).num_frames == 1
