@@ -42,6 +42,11 @@ def is_remote(uri: str) -> bool:
     return "://" in uri and not uri.startswith("file://")
 
 
+def absolute_uri(uri: str) -> str:
+    """Return a local folder's absolute path, so that a reference holds in any folder."""
+    return uri if "://" in uri else os.path.abspath(uri)  # noqa: PTH100 - resolves no links
+
+
 def resolve_options(uri: str, given: StorageOptions | None) -> dict[str, str]:
     """Return the options to reach `uri`: those given, else those of the environment.
 

@@ -23,6 +23,7 @@ from admlops.lake.schema import (
 )
 from admlops.lake.storage import (
     StorageOptions,
+    absolute_uri,
     datasets_beside,
     explain_errors,
     is_remote,
@@ -71,6 +72,7 @@ class Dataset:
             ServiceError: the object store cannot be reached.
         """
         uri, version = split_reference(reference)
+        uri = absolute_uri(uri)
         options = resolve_options(uri, storage_options)
         table = _open_latest(uri, options)
         if table is None:
@@ -91,6 +93,7 @@ class Dataset:
             DataError: the folder cannot be written or holds something else.
             ServiceError: the object store cannot be reached.
         """
+        uri = absolute_uri(uri)
         options = resolve_options(uri, storage_options)
         table = _open_latest(uri, options)
         if table is None:

@@ -9,7 +9,7 @@ from frame_factory import make_frame
 
 from admlops.errors import DataError
 from admlops.lake.schema import SCHEMA_VERSION_KEY
-from admlops.lake.storage import is_remote, resolve_options, split_reference
+from admlops.lake.storage import absolute_uri, is_remote, resolve_options, split_reference
 from admlops.lake.store import Dataset
 
 
@@ -32,6 +32,13 @@ def dataset(tmp_path):
 )
 def test_references_are_split_at_the_last_at_sign(reference, expected):
     assert split_reference(reference) == expected
+
+
+def test_local_references_hold_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dataset = Dataset.create("lake.lance")
+    assert dataset.uri == str(tmp_path / "lake.lance")
+    assert absolute_uri("s3://bucket/lake") == "s3://bucket/lake"
 
 
 def test_what_is_remote():
