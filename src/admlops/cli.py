@@ -206,35 +206,69 @@ def run(
     run_locally(pipeline, chosen.override(assign({}, overrides or [])), home.resolve(), cache=cache)
 
 
+Profile = Annotated[Path | None, typer.Option(help="Cluster profile (YAML).")]
+Store = Annotated[
+    str, typer.Option(help="Where lake and releases live; the profile's store when empty.")
+]
+
+
 def compile_pipelines(
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline; all when empty.")] = "",
     recipe: Recipe = "demo",
-    store: Annotated[str, typer.Option(help="Where lake and releases live.")] = "/mnt/admlops",
-    output: Annotated[Path, typer.Option(help="Folder for the YAML.")] = Path("pipelines/compiled"),
+    store: Store = "",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the YAML; pipelines/compiled, or one of the profile."),
+    ] = None,
+    profile: Profile = None,
+    overrides: Overrides = None,
 ) -> None:
     """Compile pipelines to KFP YAML; the same input gives the same bytes."""
     from admlops.kubeflow.compile import compile_pipeline, pipeline_names
+    from admlops.kubeflow.profile import ClusterProfile
     from admlops.recipes import load_recipe
 
-    chosen = load_recipe(recipe, store=store)
+    cluster = ClusterProfile.load(profile) if profile else None
+    where = store or (cluster.store if cluster else "/mnt/admlops")
+    chosen = load_recipe(recipe, store=where).override(assign({}, overrides or []))
+    usual = Path(".admlops/compiled", cluster.name) if cluster else Path("pipelines/compiled")
     for name in [pipeline] if pipeline else pipeline_names():
-        print(compile_pipeline(name, chosen, output))
+        print(compile_pipeline(name, chosen, output or usual, cluster))
 
 
-def submit(
+def submit(  # noqa: PLR0913 - one argument per flag
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
-    host: Annotated[str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="KFP API address.")],
+    host: Annotated[
+        str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="KFP API; in a cluster not needed.")
+    ] = "",
+    profile: Profile = None,
     recipe: Recipe = "demo",
-    store: Annotated[str, typer.Option(help="Where lake and releases live.")] = "/mnt/admlops",
-    experiment: Annotated[str, typer.Option(help="KFP experiment.")] = "admlops",
+    store: Store = "",
+    source: Annotated[str, typer.Option(help="Folder of raw data, where a recipe wants one.")] = "",
     overrides: Overrides = None,
+    experiment: Annotated[str, typer.Option(help="KFP experiment.")] = "admlops",
+    create_experiment: Annotated[bool, typer.Option(help="Make it if absent.")] = False,
+    namespace: Annotated[str, typer.Option(help="Yours; the profile's when empty.")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(help="Bearer token; KF_PIPELINES_TOKEN comes first.")
+    ] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Certificates to trust.")] = None,
+    cron: Annotated[str, typer.Option(help="Make a recurring run, e.g. '0 3 * * 1-5'.")] = "",
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end.")] = True,
+    cache: Annotated[bool, typer.Option(help="Reuse outputs of unchanged steps.")] = True,
 ) -> None:
     """Submit a pipeline to a Kubeflow Pipelines server and follow the run."""
-    from admlops.kubeflow.submit import submit_run
+    from admlops.kubeflow.connection import Access
+    from admlops.kubeflow.profile import ClusterProfile
+    from admlops.kubeflow.submit import Submission, submit_run
     from admlops.recipes import load_recipe
 
-    chosen = load_recipe(recipe, store=store).override(assign({}, overrides or []))
-    submit_run(pipeline, chosen, host, experiment)
+    cluster = ClusterProfile.load(profile) if profile else None
+    where = store or (cluster.store if cluster else "/mnt/admlops")
+    chosen = load_recipe(recipe, store=where, source=source)
+    submission = Submission(experiment, create_experiment, cluster, cron, wait, cache)
+    access = Access(host, namespace or (cluster.namespace if cluster else ""), token_file, ca_file)
+    submit_run(pipeline, chosen.override(assign({}, overrides or [])), access, submission)
 
 
 def serve(
