@@ -1,0 +1,123 @@
+"""How fast KITTI folders enter the lake, how the time grows, and how much memory it takes.
+
+Full frames have 120k points and an image. For the growth, frames keep their labels and lose their
+sensor data but for a few points. Frames are hard links to a few simulated ones; every size runs in
+a process of its own, so that its peak memory is its own.
+
+For comparison, measured on another machine and not in this run: mmdetection3d's `create_data`
+took 33 s of wall time for 130 full KITTI frames (3.9 frames/s).
+
+Run: python -m bench.ingest [--full 130] [--sizes 1000,10000,100000] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from admlops.formats.kitti.sidecar import FILE_NAME
+from admlops.formats.kitti.writer import write_frames
+from admlops.simulation.config import LidarConfig, SceneGroup, WorldConfig
+from admlops.simulation.world import simulate
+from admlops.steps.ingest import IngestConfig, IngestInputs, IngestOutputs, ingest
+from admlops.structures.frame import Frame, LidarSweep
+
+MMDET3D_FPS = 130 / 33.0
+MAX_MEMORY_GIB = 1.5
+NUM_TEMPLATES = 6
+FEW_POINTS = 32
+
+
+def write_templates(folder: Path, is_full: bool) -> None:
+    none = SceneGroup(num_scenes=0)
+    lidar = LidarConfig(num_beams=64, azimuth_view_deg=360.0, azimuth_step_deg=0.16)
+    world = WorldConfig(train=SceneGroup(num_scenes=3), val=none, pool=none, lidar=lidar)
+    frames = islice(simulate(world), 0, 30, 30 // NUM_TEMPLATES)
+    write_frames(folder, frames if is_full else map(without_payload, frames))
+    (folder / FILE_NAME).unlink()
+    shutil.rmtree(folder / "ImageSets")
+
+
+def without_payload(frame: Frame) -> Frame:
+    assert frame.lidar is not None
+    few = LidarSweep(frame.lidar.sensor, frame.lidar.points[:FEW_POINTS])
+    return replace(frame, lidar=few, camera=None)
+
+
+def repeat_templates(templates: Path, folder: Path, count: int) -> None:
+    for kind in sorted((templates / "training").iterdir()):
+        files = sorted(kind.iterdir())
+        target = folder / "training" / kind.name
+        target.mkdir(parents=True)
+        for number in range(count):
+            file = files[number % len(files)]
+            os.link(file, target / f"{number:06d}{file.suffix}")
+
+
+def ingest_folder(folder: Path) -> None:
+    """Ingest and print seconds, processor seconds and peak memory; runs in its own process."""
+    outputs = IngestOutputs(folder / "dataset.json", folder / "findings")
+    config = IngestConfig(lake_uri=str(folder / "lake"))
+    wall, processor = time.perf_counter(), time.process_time()
+    scores = ingest(IngestInputs(folder / "kitti"), outputs, config)
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    figures = {"seconds": wall, "core_seconds": processor, "peak_gib": peak_gib}
+    print(json.dumps(figures | {"frames": scores["num_added"]}))
+
+
+def measure(templates: Path, count: int, folder: Path) -> dict[str, float]:
+    repeat_templates(templates, folder / "kitti", count)
+    command = [sys.executable, "-m", "bench.ingest", "--ingest", str(folder)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    figures: dict[str, float] = json.loads(done.stdout)
+    assert figures["frames"] == count
+    shutil.rmtree(folder)
+    return figures | {"frames_per_second": count / figures["seconds"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", type=int, default=130)
+    parser.add_argument("--sizes", default="1000,10000,100000")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--ingest", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.ingest:
+        ingest_folder(arguments.ingest)
+        return
+    results = {}
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for is_full, sizes in ((True, [arguments.full]), (False, arguments.sizes.split(","))):
+            templates = root / f"templates_{is_full}"
+            write_templates(templates, is_full)
+            for size in map(int, sizes):
+                kind = "full" if is_full else "metadata-only"
+                figures = measure(templates, size, root / f"{kind}_{size}")
+                results[f"{kind} {size}"] = figures
+                print(
+                    f"ingest, {size} {kind} frames: {figures['frames_per_second']:.0f} frames/s, "
+                    f"{1e3 * figures['seconds'] / size:.2f} ms a frame, peak "
+                    f"{figures['peak_gib']:.2f} of {MAX_MEMORY_GIB} GiB",
+                    flush=True,
+                )
+    rate = results[f"full {arguments.full}"]["frames_per_second"]
+    print(
+        f"ingest, full frames: {rate / MMDET3D_FPS:.1f} times mmdetection3d's create_data "
+        "(33 s for 130 frames, measured on another machine)"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()
