@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admlops.formats.kitti.labels import parse_labels
@@ -19,6 +19,7 @@ box = st.tuples(
 )
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(box, max_size=5))
 def test_boxes_come_back_from_their_rows(rows):
     rows_7 = np.array(rows, dtype=np.float64).reshape(-1, 7)
