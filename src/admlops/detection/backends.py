@@ -4,7 +4,9 @@ A built folder holds ``model.onnx``, ``openvino/model.xml`` and, where it was as
 ``openvino/model_int8.xml``. The runtimes are imported when they are asked for.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ Precision = Literal["f32", "bf16", "int8"]
 ONNX_FILE = "model.onnx"
 OPENVINO_FILE = "openvino/model.xml"
 OPENVINO_INT8_FILE = "openvino/model_int8.xml"
+_CI_VARIABLE = "CI"
 
 
 def load_network(
@@ -62,12 +65,12 @@ def network_file(runtime: Runtime, precision: Precision) -> str:
 
 def cpu_has_bf16() -> bool:
     """Return whether OpenVINO runs bfloat16 natively on this machine's CPU."""
-    openvino = _import("openvino")
+    openvino = import_openvino()
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _load_onnxruntime(path: Path, num_threads: int) -> Network:
-    onnxruntime = _import("onnxruntime")
+    onnxruntime = _import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 3
@@ -87,7 +90,7 @@ def _load_onnxruntime(path: Path, num_threads: int) -> Network:
 
 
 def _load_openvino(path: Path, precision: Precision, num_threads: int) -> Network:
-    openvino = _import("openvino")
+    openvino = import_openvino()
     core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -114,15 +117,45 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _import(name: Literal["onnxruntime", "openvino"]) -> Any:  # noqa: ANN401 - a module
-    try:
-        if name == "openvino":
-            import openvino
+@contextmanager
+def without_usage_reports() -> Iterator[None]:
+    """Import OpenVINO or NNCF inside this block: they report every import over the network.
 
-            return openvino
+    The report forks the process besides. The packages leave it out in CI jobs, so that is what
+    the environment says while the block runs.
+    """
+    before = os.environ.get(_CI_VARIABLE)
+    os.environ[_CI_VARIABLE] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_CI_VARIABLE]
+        else:
+            os.environ[_CI_VARIABLE] = before
+
+
+def import_openvino() -> Any:  # noqa: ANN401 - a module
+    """Import and return OpenVINO.
+
+    Raises:
+        ServiceError: it is not installed.
+    """
+    try:
+        with without_usage_reports():
+            import openvino
+    except ImportError as error:
+        raise ServiceError(_absent("openvino")) from error
+    return openvino
+
+
+def _import_onnxruntime() -> Any:  # noqa: ANN401 - a module
+    try:
         import onnxruntime
     except ImportError as error:
-        raise ServiceError(
-            f"{name} is not installed; install admlops with the extra [export]"
-        ) from error
+        raise ServiceError(_absent("onnxruntime")) from error
     return onnxruntime
+
+
+def _absent(name: str) -> str:
+    return f"{name} is not installed; install admlops with the extra [export]"

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ _LOCALHOST = "127.0.0.1"
 _STOP_GRACE_S = 15.0
 _POLL_S = 0.1
 _NUM_LOG_LINES_SHOWN = 15
+_FAILURE = re.compile(r"failed to load|Failed to|^E\d+ .*(ERROR|rror:)")
 
 
 class EmbeddedTriton:
@@ -149,7 +151,7 @@ class EmbeddedTriton:
     def log_tail(self) -> str:
         """Return the errors in the server's log, else its last lines."""
         lines = self.log_file.read_text(errors="replace").splitlines()
-        first = next((n for n, line in enumerate(lines) if line.startswith("E")), None)
+        first = next((n for n, line in enumerate(lines) if _FAILURE.search(line)), None)
         start = len(lines) - _NUM_LOG_LINES_SHOWN if first is None else first
         return "\n".join(lines[max(start, 0) :][:_NUM_LOG_LINES_SHOWN])
 

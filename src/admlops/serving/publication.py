@@ -18,7 +18,7 @@ from admlops.serving.release import (
     write_papers,
 )
 from admlops.serving.server import embed_release
-from admlops.serving.store import Pointer, ReleaseStore
+from admlops.serving.store import Pointer, ReleaseStore, is_newer
 
 PARITY_TOLERANCE = 1e-3
 """Largest accepted difference of any number of a box or score."""
@@ -33,12 +33,14 @@ class Papers:
         use: what the terms were checked for.
         provenance: references, digests and parents.
         scores: figures of evaluation and verification.
+        evaluation: folder with the model's scores; it becomes part of the release.
     """
 
     licences: tuple[str, ...] = ()
     use: str = "research"
     provenance: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    evaluation: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def publish_release(
     """Write a release, prove it in a real Triton server, and make it the current one.
 
     When anything fails, the draft is removed and the current release stays what it was. Content
-    that was published before is proved and activated again; no second copy is made.
+    that was published before makes no second copy: it is current already, or a later release has
+    taken its place and stays, as going back is a rollback.
 
     Raises:
         GateError: Triton's answer to a golden request differs by more than the tolerance.
@@ -76,16 +79,22 @@ def publish_release(
     with store.draft() as draft:
         digest = write_content(draft, content)
         release_id = store.find_digest(digest)
-        if release_id is not None:
+        pointer = store.current()
+        if release_id and pointer and not is_newer(release_id, pointer.release_id):
+            path = store.path(release_id)
+            require_intact(path)
+            return Publication(path, read_record(path), pointer, 0.0)
+        if release_id is None:
+            release_id = store.next_id(digest)
+            write_configurations(draft, content.settings, release_id)
+            record = _record(release_id, digest, content, papers)
+            write_papers(draft, record, papers.evaluation)
+            difference = prove_release(draft, content.goldens, tolerance)
+            path = store.adopt(draft, release_id)
+        else:
             path = store.path(release_id)
             require_intact(path)
             difference = prove_release(path, content.goldens, tolerance)
-        else:
-            release_id = store.next_id(digest)
-            write_configurations(draft, content.settings, release_id)
-            write_papers(draft, _record(release_id, digest, content, papers))
-            difference = prove_release(draft, content.goldens, tolerance)
-            path = store.adopt(draft, release_id)
     pointer = store.activate(release_id)
     return Publication(path, read_record(path), pointer, difference)
 

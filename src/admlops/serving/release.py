@@ -10,6 +10,7 @@
       models/            the Triton model repository; each config.pbtxt was written last
       source/admlops/    the code that the models run: code and weights never drift apart
       golden/<name>/     a request and the response that it must get
+      evaluation/        the model's scores, which the next model is compared with
 """
 
 import importlib.util
@@ -35,6 +36,7 @@ FILES_FILE = "files.json"
 MODELS_FOLDER = "models"
 SOURCE_FOLDER = "source"
 GOLDEN_FOLDER = "golden"
+EVALUATION_FOLDER = "evaluation"
 
 SOURCE_MODULES = (
     "admlops",
@@ -126,8 +128,10 @@ def write_configurations(folder: Path, settings: ServingSettings, release_id: st
     write_atomically(models / ensemble.name / "config.pbtxt", text)
 
 
-def write_papers(folder: Path, record: ReleaseRecord) -> None:
-    """Write `release.json`, then `files.json` over everything else."""
+def write_papers(folder: Path, record: ReleaseRecord, evaluation: Path | None = None) -> None:
+    """Write `evaluation/` and `release.json`, then `files.json` over everything else."""
+    if evaluation is not None:
+        shutil.copytree(evaluation, folder / EVALUATION_FOLDER)
     write_atomically(folder / RELEASE_FILE, _json(record.to_json_dict()))
     write_atomically(folder / FILES_FILE, _json(_digests(folder)))
 
@@ -185,7 +189,7 @@ def copy_source(folder: Path) -> None:
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    kept = {name: path for name, path in names.items() if "__pycache__" not in name}
+    kept = {name: path for name, path in names.items() if "__pycache__" not in name}  # by Triton
     return {name: digest_file(path) for name, path in kept.items() if name != FILES_FILE}
 
 

@@ -25,11 +25,7 @@ def embed_release(release: Path, log_file: Path | None = None) -> EmbeddedTriton
     Its models import a copy of the release's source from a cache that is named by the source's
     digest: functions that numba compiled once are kept there, for all releases of the same code.
     """
-    source = stage_source(release / SOURCE_FOLDER)
-    variables = {
-        SOURCE_VARIABLE: str(source),
-        "PYTHONPYCACHEPREFIX": str(source.parent / "bytecode"),  # a release is not written to
-    }
+    variables = {SOURCE_VARIABLE: str(stage_source(release / SOURCE_FOLDER))}
     return EmbeddedTriton(
         release / MODELS_FOLDER, (ENSEMBLE,), variables=variables, log_file=log_file
     )

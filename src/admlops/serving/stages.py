@@ -95,7 +95,7 @@ class VoxelizeStage:
         pillars = self._voxelizer(moved)
         count = {NUM_PILLARS: np.array([len(pillars)], dtype=np.int64)}
         if len(pillars) == 0:
-            return count | _placeholder(1)
+            return count | _placeholder(1, 1)
         return count | dict(pillars.as_inputs())
 
 
@@ -107,8 +107,9 @@ class NetworkStage:
         self._network = load_network(
             folder, settings.runtime, settings.precision, settings.num_threads
         )
+        rows, columns = read_detector_config(release).grid_shape
         for num_points in _WARM_UP_NUM_POINTS:
-            self(_placeholder(num_points))
+            self(_placeholder(num_points, min(num_points, rows * columns)))
 
     def __call__(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return the network's outputs."""
@@ -170,11 +171,11 @@ def arrays_to_boxes(arrays: Arrays) -> Boxes:
     return Boxes.make(rows[:, :3], rows[:, 3:6], rows[:, 6], names, score=arrays[SCORES])
 
 
-def _placeholder(num_points: int) -> dict[str, NDArray[Any]]:
-    """Return network inputs of that many points of zeros, each in a pillar of its own."""
-    index = np.arange(num_points, dtype=np.int64)
+def _placeholder(num_points: int, num_pillars: int) -> dict[str, NDArray[Any]]:
+    """Return network inputs of that many points of zeros in the first cells of the grid."""
+    point = np.arange(num_points, dtype=np.int64)
     return {
         POINT_FEATURES: np.zeros((num_points, NUM_POINT_FEATURES), dtype=np.float32),
-        POINT_PILLAR: index,
-        PILLAR_CELL: index,
+        POINT_PILLAR: point * num_pillars // num_points,
+        PILLAR_CELL: np.arange(num_pillars, dtype=np.int64),
     }

@@ -6,6 +6,7 @@
       current.json          {"release_id": ..., "previous": ..., "changed_at": ...}
       releases/<id>/        immutable
       releases/.draft-*/    under construction
+      published/<id>.json   the manifest that publishing handed on
 """
 
 import json
@@ -22,6 +23,7 @@ from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.files import write_atomically
 from admlops.serving.release import read_record, require_intact
+from admlops.structures.manifest import Manifest
 
 POINTER_FILE = "current.json"
 _NUM_DIGEST_LETTERS = 12
@@ -36,6 +38,15 @@ class Pointer(Config):
     """The id that was current before; empty for the first."""
     changed_at: str
     """UTC time in ISO 8601."""
+
+
+def is_newer(release_id: str, other: str) -> bool:
+    """Return whether a release was made after another, by their numbers."""
+    return _number(release_id) > _number(other)
+
+
+def _number(release_id: str) -> int:
+    return int(release_id.partition("-")[0])
 
 
 class ReleaseStore:
@@ -63,7 +74,7 @@ class ReleaseStore:
     def ids(self) -> list[str]:
         """Return the ids of all releases, oldest first."""
         found = (path.name for path in self.folder.glob("[0-9]*-*") if path.is_dir())
-        return sorted(found, key=lambda name: (int(name.partition("-")[0]), name))
+        return sorted(found, key=lambda name: (_number(name), name))
 
     def path(self, release_id: str) -> Path:
         """Return a release's folder.
@@ -106,6 +117,20 @@ class ReleaseStore:
             raise DataError(f"{self.root}: nothing was published yet; run `admlops publish`")
         return self.path(pointer.release_id)
 
+    def manifest_path(self, release_id: str) -> Path:
+        """Return where the manifest of a published release is kept."""
+        return self.root / "published" / f"{release_id}.json"
+
+    def find_model(self, model_digest: str) -> Path | None:
+        """Return the manifest of the newest published release of a model, if there is one."""
+        for release_id in reversed(self.ids()):
+            path = self.manifest_path(release_id)
+            if not path.is_file():
+                continue
+            if Manifest.read(path, "release").provenance.get("model_digest") == model_digest:
+                return path
+        return None
+
     def find_digest(self, digest: str) -> str | None:
         """Return the id of the release with this content, if there is one."""
         for release_id in self.ids():
@@ -117,7 +142,7 @@ class ReleaseStore:
     def next_id(self, digest: str) -> str:
         """Return the id for new content: the next number and the digest's beginning."""
         ids = self.ids()
-        number = int(ids[-1].partition("-")[0]) + 1 if ids else 1
+        number = _number(ids[-1]) + 1 if ids else 1
         return f"{number:04d}-{digest[:_NUM_DIGEST_LETTERS]}"
 
     @contextmanager

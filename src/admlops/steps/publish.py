@@ -1,0 +1,255 @@
+"""The step `publish`: make, prove and activate an immutable Triton release."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from admlops.config import Config
+from admlops.detection.backends import Precision, Runtime, load_network
+from admlops.detection.config import read_detector_config
+from admlops.detection.predictor import Network, Predictor
+from admlops.detection.voxelization import Voxelizer
+from admlops.errors import ConfigError, DataError, GateError
+from admlops.geometry.pose import transform_points
+from admlops.lake.store import Dataset
+from admlops.serving.golden import Golden, total_boxes
+from admlops.serving.licences import Use, require_permission
+from admlops.serving.publication import PARITY_TOLERANCE, Papers, Publication, publish_release
+from admlops.serving.release import ReleaseContent
+from admlops.serving.stages import ServingSettings
+from admlops.serving.store import ReleaseStore
+from admlops.steps.step import Scores
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import Frame
+from admlops.structures.manifest import Manifest
+
+MANIFEST_FILE = "manifest.json"
+_NUM_CANDIDATES = 12
+"""Frames among which the golden ones are chosen: those with the most boxes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishInputs:
+    """What is read.
+
+    Attributes:
+        built: folder of the network in the runtime's own form.
+        dataset: manifest of the frames that golden requests are taken from.
+        verification: folder of parity and latency.
+        evaluation: folder of the model's scores.
+        verdict: folder of the gate's decision.
+    """
+
+    built: Path
+    dataset: Path
+    verification: Path
+    evaluation: Path
+    verdict: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PublishOutputs:
+    """What is written.
+
+    Attributes:
+        release: manifest of the release.
+    """
+
+    release: Path
+
+
+class PublishConfig(Config):
+    """Where the release goes, and how it runs."""
+
+    releases_uri: str
+    """Folder of releases."""
+    runtime: Runtime = "openvino"
+    """What runs the network."""
+    precision: Precision = "f32"
+    """Arithmetic of the network; bf16 and int8 are OpenVINO's."""
+    num_threads: int = Field(default=0, ge=0)
+    """Threads of the network; 0 lets the runtime choose."""
+    max_points: int = Field(default=2_000_000, ge=1)
+    """Larger clouds are refused by the server."""
+    use: Use = "research"
+    """What the release is for; commercial use is refused where a licence forbids it."""
+    num_golden: int = Field(default=2, ge=1)
+    """Golden requests from the dataset; an empty cloud is added."""
+    tolerance: float = Field(default=PARITY_TOLERANCE, gt=0)
+    """Largest difference of Triton's boxes from those computed in this process."""
+    ego_from_lidar: tuple[tuple[float, float, float, float], ...] | None = None
+    """(4, 4) nominal calibration; that of the dataset's first cloud where none is given."""
+
+
+def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfig) -> Scores:
+    """Write a release, prove it in a real Triton server, and make it the current one.
+
+    Whatever fails, the release that was current stays current.
+
+    Raises:
+        ConfigError: a licence forbids the use.
+        GateError: the verdict is no, or Triton's answers differ from those of this process.
+        ServiceError: Triton is not installed or did not start.
+        DataError: an input cannot be read.
+    """
+    _require_passed(inputs.verdict)
+    built = Manifest.read(inputs.built / MANIFEST_FILE, "built")
+    dataset_manifest = Manifest.read(inputs.dataset, "dataset")
+    licences = tuple(sorted({*built.licences, *dataset_manifest.licences}))
+    require_permission(licences, config.use)
+    dataset = Dataset.open(dataset_manifest.reference)
+    content = _content(inputs.built, dataset, config)
+    papers = Papers(
+        licences=licences,
+        use=config.use,
+        provenance=built.provenance
+        | {
+            "step": "publish",
+            "built_digest": built.digest,
+            "dataset": dataset_manifest.reference,
+            "dataset_digest": dataset_manifest.digest,
+        },
+        scores=_figures(inputs),
+        evaluation=inputs.evaluation,
+    )
+    store = ReleaseStore(config.releases_uri)
+    publication = publish_release(store, content, papers, config.tolerance)
+    kept = store.manifest_path(publication.record.release_id)
+    if not kept.is_file():
+        _manifest(publication, papers, content).write(kept)
+    manifest = Manifest.read(kept, "release")
+    manifest.write(outputs.release)
+    return {name: manifest.scores[name] for name in _OWN_SCORES}
+
+
+_OWN_SCORES = ("golden_max_abs_diff", "num_golden", "num_golden_boxes", "release_number")
+
+
+def _manifest(publication: Publication, papers: Papers, content: ReleaseContent) -> Manifest:
+    """Return what the step hands on; one that was published before keeps its first proof."""
+    release_id = publication.record.release_id
+    own = (
+        publication.largest_difference,
+        float(len(content.goldens)),
+        float(total_boxes(content.goldens)),
+        float(release_id.partition("-")[0]),
+    )
+    return Manifest(
+        kind="release",
+        uri=str(publication.path),
+        digest=publication.record.digest,
+        licences=papers.licences,
+        provenance=dict(papers.provenance) | {"release_id": release_id},
+        scores=dict(papers.scores) | dict(zip(_OWN_SCORES, own, strict=True)),
+    )
+
+
+def _require_passed(verdict: Path) -> None:
+    path = verdict / "verdict.json"
+    values = _read_json(path)
+    if values.get("passed") is not True:
+        raise GateError(
+            f"{path}: the gate did not pass this model; see verdict.md beside it. The current "
+            "release stays"
+        )
+
+
+def _content(built: Path, dataset: Dataset, config: PublishConfig) -> ReleaseContent:
+    network = load_network(built, config.runtime, config.precision, config.num_threads)
+    frames = list(_candidates(dataset))
+    if not frames:
+        raise DataError(f"{dataset.reference}: no frame with a lidar sweep for golden requests")
+    ego_from_lidar = _calibration(frames[0], config)
+    shapes = _output_shapes(built, network)
+    settings = ServingSettings(
+        ego_from_lidar=tuple(tuple(float(v) for v in row) for row in ego_from_lidar),
+        runtime=config.runtime,
+        precision=config.precision,
+        num_threads=config.num_threads,
+        max_points=config.max_points,
+        output_shapes=shapes,
+    )
+    predictor = Predictor(read_detector_config(built), network)
+    goldens = _goldens(frames, ego_from_lidar, predictor, config.num_golden)
+    return ReleaseContent(built=built, settings=settings, goldens=goldens)
+
+
+def _candidates(dataset: Dataset) -> Iterator[Frame]:
+    """Yield frames with clouds: of the validation split, or of any where there is none."""
+    rows = dataset.rows_where("split = 'val'")
+    rows = rows if len(rows) else np.arange(dataset.num_frames)
+    spread = np.linspace(0, max(len(rows) - 1, 0), min(_NUM_CANDIDATES, len(rows)))
+    for frame in dataset.iterate(rows[spread.astype(int)]):
+        if frame.lidar is not None:
+            yield frame
+
+
+def _calibration(frame: Frame, config: PublishConfig) -> NDArray[np.float64]:
+    if config.ego_from_lidar is not None:
+        matrix = np.array(config.ego_from_lidar)
+        if matrix.shape != (4, 4):
+            raise ConfigError(f"ego_from_lidar: expected 4 rows of 4 numbers, got {matrix.shape}")
+        return matrix
+    if frame.lidar is None:
+        raise DataError(f"frame {frame.key} has no lidar sweep")
+    return frame.lidar.sensor.ego_from_sensor
+
+
+def _output_shapes(built: Path, network: Network) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of the network's outputs, by running it on one point."""
+    detector = read_detector_config(built)
+    middle = (detector.range_low_m + detector.range_high_m) / 2
+    point = np.array([[*middle, 0.5]], dtype=np.float32)
+    outputs = network(Voxelizer(detector)(point).as_inputs())
+    return {name: tuple(int(n) for n in array.shape) for name, array in outputs.items()}
+
+
+def _goldens(
+    frames: list[Frame],
+    ego_from_lidar: NDArray[np.float64],
+    predictor: Predictor,
+    num_golden: int,
+) -> list[Golden]:
+    """Return the clouds with the most boxes, and an empty one, with the answers expected."""
+    goldens = []
+    for frame in frames:
+        if frame.lidar is None:
+            continue
+        points = np.ascontiguousarray(frame.lidar.points, dtype=np.float32)
+        moved = points.copy()
+        moved[:, :3] = transform_points(ego_from_lidar, points[:, :3])
+        name = f"{frame.key.log}-{frame.frame_id}".replace("/", "_")
+        goldens.append(Golden(name, points, predictor(moved)))
+    goldens.sort(key=lambda golden: -len(golden.boxes))
+    empty = Golden("empty", np.empty((0, 4), dtype=np.float32), Boxes.empty())
+    return [*goldens[:num_golden], empty]
+
+
+def _figures(inputs: PublishInputs) -> dict[str, float]:
+    """Return the flat scores of evaluation and verification."""
+    figures: dict[str, float] = {}
+    for path in (
+        inputs.evaluation / "evaluation.json",
+        inputs.verification / "verification.json",
+    ):
+        scores = _read_json(path).get("scores", {})
+        figures |= {name: float(v) for name, v in scores.items() if isinstance(v, (int, float))}
+    return figures
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a JSON object")
+    return values

@@ -1,0 +1,201 @@
+"""The step `verify`: compare every runtime with torch, and measure latency."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from admlops.config import Config
+from admlops.detection.backends import cpu_has_bf16, load_network
+from admlops.errors import DataError
+from admlops.evaluation.average_precision import average_precision
+from admlops.evaluation.flat_boxes import FlatBoxes
+from admlops.evaluation.measures import CategoryMatches, MatchCollector, Measure
+from admlops.evaluation.slices import WHOLE, Slice, rank
+from admlops.export.parity import Ladder, Rung, RungReport
+from admlops.files import write_atomically, write_folder_atomically
+from admlops.lake.store import Dataset
+from admlops.steps.build import read_targets
+from admlops.steps.step import Scores
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import Frame
+from admlops.structures.manifest import Manifest
+from admlops.training.model_folder import read_model
+
+VERIFICATION_FILE = "verification.json"
+_AP_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyInputs:
+    """What is read.
+
+    Attributes:
+        model: folder of the trained detector.
+        built: folder of the network in each runtime's own form.
+        dataset: manifest of the frames to compare on.
+    """
+
+    model: Path
+    built: Path
+    dataset: Path
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOutputs:
+    """What is written.
+
+    Attributes:
+        verification: folder of `verification.json`.
+    """
+
+    verification: Path
+
+
+class VerifyConfig(Config):
+    """What the comparison runs on."""
+
+    num_frames: int = Field(default=16, ge=1)
+    """Frames, spread over the split."""
+    split: str = "val"
+    """Split that they are taken from; all frames where the dataset has none of it."""
+    num_threads: int = Field(default=0, ge=0)
+    """Threads of each runtime; 0 lets it choose."""
+    served: str = "openvino"
+    """The rung whose latency is reported as `points_to_boxes_p50_ms`."""
+
+
+class Verification(Config):
+    """Parity and latency of every runtime."""
+
+    frames: tuple[str, ...]
+    """Keys of the frames."""
+    num_threads: int
+    """Threads of each runtime; 0 was its own choice."""
+    served: str
+    """The rung whose latency stands in the scores."""
+    rungs: tuple[RungReport, ...]
+    """Torch first, then every runtime."""
+    average_precision: dict[str, dict[str, float]]
+    """Per rung and category, in BEV at an overlap of 0.5; empty where frames have no labels."""
+    scores: dict[str, float]
+    """Flat figures for the gate."""
+
+
+def verify(inputs: VerifyInputs, outputs: VerifyOutputs, config: VerifyConfig) -> Scores:
+    """Run torch and every built runtime on the same frames; write differences and latencies.
+
+    Raises:
+        DataError: model, built folder or dataset cannot be read, or there are no clouds.
+    """
+    detector = read_model(inputs.model)
+    dataset = Dataset.open(Manifest.read(inputs.dataset, "dataset").reference)
+    frames = _frames(dataset, config)
+    ladder = Ladder(
+        config=detector.config,
+        reference=Rung("torch", detector.infer),
+        rungs=_rungs(inputs.built, config),
+    )
+    ladder.warm_up(frames[0].points_in_ego())
+    console = Console(stderr=True)
+    clouds = (frame.points_in_ego() for frame in frames)
+    reports = ladder.climb(track(clouds, "verify", total=len(frames), console=console))
+    found = {rung.name: rung.boxes for rung in (ladder.reference, *ladder.rungs)}
+    precisions = _average_precisions(frames, found, detector.config.categories)
+    verification = Verification(
+        frames=tuple(str(frame.key) for frame in frames),
+        num_threads=config.num_threads,
+        served=config.served,
+        rungs=reports,
+        average_precision=precisions,
+        scores=_scores(reports, precisions, config.served),
+    )
+    with write_folder_atomically(outputs.verification) as draft:
+        text = json.dumps(verification.to_json_dict(), indent=2) + "\n"
+        write_atomically(draft / VERIFICATION_FILE, text)
+    return verification.scores
+
+
+def _frames(dataset: Dataset, config: VerifyConfig) -> list[Frame]:
+    """Return frames with clouds, spread over the split."""
+    split = config.split.replace("'", "''")
+    rows = dataset.rows_where(f"split = '{split}'")
+    rows = rows if len(rows) else np.arange(dataset.num_frames)
+    spread = np.linspace(0, max(len(rows) - 1, 0), min(config.num_frames, len(rows)))
+    frames = dataset.take(rows[spread.astype(int)])
+    with_clouds = [frame for frame in frames if frame.lidar is not None]
+    if not with_clouds:
+        raise DataError(f"{dataset.reference}: no frame with a lidar sweep to verify on")
+    return with_clouds
+
+
+def _rungs(built: Path, config: VerifyConfig) -> tuple[Rung, ...]:
+    """Return a rung for every network that this machine can run."""
+    rungs = []
+    for target in read_targets(built):
+        if target.target == "onnxruntime":
+            network = load_network(built, "onnxruntime", "f32", config.num_threads)
+            rungs.append(Rung("onnxruntime", network))
+        elif target.target == "openvino" and target.precision == "int8":
+            network = load_network(built, "openvino", "int8", config.num_threads)
+            rungs.append(Rung("openvino_int8", network))
+        elif target.target == "openvino":
+            network = load_network(built, "openvino", "f32", config.num_threads)
+            rungs.append(Rung("openvino", network))
+            if cpu_has_bf16():
+                network = load_network(built, "openvino", "bf16", config.num_threads)
+                rungs.append(Rung("openvino_bf16", network))
+    return tuple(rungs)
+
+
+def _average_precisions(
+    frames: list[Frame], found: dict[str, list[Boxes]], categories: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Return AP per rung and category over the labelled frames; NaN becomes absent."""
+    labelled = [number for number, frame in enumerate(frames) if frame.boxes is not None]
+    if not labelled:
+        return {}
+    names = [str(frames[number].key) for number in labelled]
+    labels = FlatBoxes.from_frames(names, [frames[n].boxes or Boxes.empty() for n in labelled])
+    result = {}
+    for rung, boxes in found.items():
+        predictions = FlatBoxes.from_frames(names, [boxes[number] for number in labelled])
+        collector = MatchCollector(tuple(Measure(c, "bev", _AP_IOU) for c in categories), {}, 1)
+        collector.add(labels, predictions)
+        values = {
+            category: _ap(matches)
+            for category, matches in zip(categories, collector.result(), strict=True)
+        }
+        result[rung] = {name: value for name, value in values.items() if np.isfinite(value)}
+    return result
+
+
+def _ap(matches: CategoryMatches) -> float:
+    """Return the average precision of one category's only measure; NaN without labels."""
+    num_labels, num_predictions = len(matches.label_frame), len(matches.frame)
+    whole = Slice(WHOLE, np.ones(num_labels, np.bool_), np.ones(num_predictions, np.bool_))
+    return average_precision(rank(matches, 0, whole))
+
+
+def _scores(
+    reports: tuple[RungReport, ...], precisions: dict[str, dict[str, float]], served: str
+) -> Scores:
+    scores: Scores = {}
+    for report in reports:
+        if report.name != "torch":
+            scores[f"{report.name}_max_abs_diff"] = report.max_abs
+            scores[f"{report.name}_match_rate"] = report.match_rate
+        values = precisions.get(report.name)
+        if values:
+            scores[f"{report.name}_mean_bev_ap"] = float(np.mean(list(values.values())))
+        for stage, latency in report.latency.items():
+            if stage == "points_to_boxes":
+                scores[f"{report.name}_points_to_boxes_p50_ms"] = latency.p50_ms
+            if report.name == served:
+                scores[f"{stage}_p50_ms"] = latency.p50_ms
+                scores[f"{stage}_p99_ms"] = latency.p99_ms
+    return scores

@@ -1,0 +1,321 @@
+"""From a model with made-up weights to a served release: every step real, every answer checked.
+
+One release is made and served once for the whole file.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from admlops.detection.backends import load_network
+from admlops.detection.config import detector_config_json
+from admlops.detection.predictor import Predictor
+from admlops.detection.presets import small_detector
+from admlops.errors import ConfigError, DataError, GateError, ServiceError
+from admlops.lake.store import Dataset
+from admlops.models.detector import build_detector
+from admlops.serving.client import predict_cloud, read_cloud, served_release
+from admlops.serving.embedded import EmbeddedTriton
+from admlops.serving.golden import largest_difference, read_goldens
+from admlops.serving.publication import Papers, publish_release, rollback
+from admlops.serving.release import ReleaseContent, read_record, require_intact
+from admlops.serving.server import embed_release
+from admlops.serving.stages import ServingSettings
+from admlops.serving.store import ReleaseStore
+from admlops.steps.build import BuildConfig, BuildInputs, BuildOutputs, build
+from admlops.steps.export import ExportConfig, ExportInputs, ExportOutputs, export
+from admlops.steps.publish import PublishConfig, PublishInputs, PublishOutputs, publish
+from admlops.steps.verify import VerifyConfig, VerifyInputs, VerifyOutputs, verify
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
+from admlops.structures.manifest import Manifest
+
+pytestmark = pytest.mark.e2e
+
+LIDAR_HEIGHT_M = 1.73
+
+
+def make_cloud(seed: int, num_points: int = 20_000) -> np.ndarray:
+    """Return points around a lidar 1.73 m above flat ground, with a few boxes of points."""
+    random = np.random.default_rng(seed)
+    ground = np.column_stack(
+        [
+            random.uniform(0.5, 50.0, num_points),
+            random.uniform(-25.0, 25.0, num_points),
+            np.full(num_points, -LIDAR_HEIGHT_M) + random.normal(0.0, 0.02, num_points),
+        ]
+    )
+    centers = random.uniform([8.0, -15.0, -1.0], [40.0, 15.0, -1.0], (6, 3))
+    objects = (centers[:, None] + random.uniform(-1.0, 1.0, (6, 200, 3))).reshape(-1, 3)
+    xyz = np.concatenate([ground, objects])
+    intensity = random.uniform(0.0, 1.0, (len(xyz), 1))
+    return np.concatenate([xyz, intensity], axis=1).astype(np.float32)
+
+
+def make_frame(number: int) -> Frame:
+    ego_from_lidar = np.eye(4)
+    ego_from_lidar[:3, 3] = [0.27, 0.0, LIDAR_HEIGHT_M]
+    sensor = CalibratedSensor("lidar_top", "lidar", ego_from_lidar)
+    label = Boxes.make([[10.0, 2.0, 0.8]], [[4.0, 1.7, 1.5]], [0.1], ["car"], num_points=[50])
+    return Frame(
+        key=FrameKey("log", "scene", number),
+        frame_id=f"{number:06d}",
+        global_from_ego=np.eye(4),
+        lidar=LidarSweep(sensor, make_cloud(number)),
+        boxes=label,
+        split="val" if number % 2 else "train",
+    )
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the steps wrote, and what they said."""
+
+    root: Path
+    dataset: Path
+    inputs: PublishInputs
+    config: PublishConfig
+    scores: dict[str, dict[str, float]]
+    store: ReleaseStore
+
+    @property
+    def built(self) -> Path:
+        return self.inputs.built
+
+    @property
+    def first(self) -> str:
+        return self.store.ids()[0]
+
+
+def write_model(folder: Path, bias: float) -> None:
+    """Write a detector whose random weights find boxes."""
+    torch.manual_seed(3)
+    detector = build_detector(small_detector())
+    with torch.no_grad():
+        last = detector.network.head.heatmap[-1]
+        last.weight.mul_(10.0)
+        last.bias.fill_(bias)
+    folder.mkdir()
+    (folder / "detector.json").write_text(detector_config_json(detector.config))
+    torch.save(detector.state_dict(), folder / "weights.pt")
+    manifest = Manifest(kind="model", uri=str(folder), digest="0" * 64, licences=("CC0-1.0",))
+    manifest.write(folder / "manifest.json")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Published:
+    root = tmp_path_factory.mktemp("release")
+    lake = Dataset.create(str(root / "lake"), licences=("CC BY-NC-SA 3.0",))
+    lake.append(make_frame(number) for number in range(6))
+    lake.manifest().write(root / "dataset.json")
+    write_model(root / "model", bias=-2.0)
+    scores = {
+        "export": export(
+            ExportInputs(root / "model"), ExportOutputs(root / "exported"), ExportConfig()
+        ),
+        "build": build(
+            BuildInputs(root / "exported", root / "dataset.json"),
+            BuildOutputs(root / "built"),
+            BuildConfig(int8=True, num_calibration_frames=3),
+        ),
+        "verify": verify(
+            VerifyInputs(root / "model", root / "built", root / "dataset.json"),
+            VerifyOutputs(root / "verification"),
+            VerifyConfig(num_frames=3),
+        ),
+    }
+    for name, values in (
+        ("evaluation", {"scores": {"mean_bev_ap": 0.5}}),
+        ("verdict", {"passed": True}),
+    ):
+        (root / name).mkdir()
+        (root / name / f"{name}.json").write_text(json.dumps(values))
+    inputs = PublishInputs(
+        built=root / "built",
+        dataset=root / "dataset.json",
+        verification=root / "verification",
+        evaluation=root / "evaluation",
+        verdict=root / "verdict",
+    )
+    config = PublishConfig(releases_uri=str(root / "releases"))
+    scores["publish"] = publish(inputs, PublishOutputs(root / "release.json"), config)
+    store = ReleaseStore(config.releases_uri)
+    return Published(root, root / "dataset.json", inputs, config, scores, store)
+
+
+@pytest.fixture(scope="module")
+def server(published):
+    with embed_release(published.store.path(published.first)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def predictor(published):
+    network = load_network(published.built, "openvino")
+    return Predictor(small_detector(), network)
+
+
+def test_the_operators_run_everywhere(published):
+    scores = published.scores["export"]
+    assert scores["num_unsupported_onnxruntime"] == 0
+    assert scores["num_unsupported_openvino"] == 0
+    audit = json.loads((published.root / "exported" / "audit.json").read_text())
+    assert audit["opset"] == 20
+    assert audit["dynamic_inputs"]["pillar_cell"] == ["num_pillars"]
+
+
+def test_the_runtimes_agree_with_torch(published):
+    scores = published.scores["verify"]
+    assert scores["onnxruntime_max_abs_diff"] < 1e-3
+    assert scores["openvino_max_abs_diff"] < 1e-3
+    assert scores["onnxruntime_match_rate"] == 1.0
+    assert scores["openvino_match_rate"] == 1.0
+    assert scores["openvino_int8_match_rate"] > 0.5
+    assert 0 < scores["points_to_boxes_p50_ms"] <= scores["points_to_boxes_p99_ms"]
+    written = json.loads((published.root / "verification" / "verification.json").read_text())
+    assert written["rungs"][0]["name"] == "torch"
+    assert written["average_precision"]["torch"].keys() == {"car"}
+
+
+def test_the_release_is_complete(published):
+    release = published.store.path(published.first)
+    require_intact(release)
+    record = read_record(release)
+    assert record.licences == ("CC BY-NC-SA 3.0", "CC0-1.0")
+    assert record.scores["mean_bev_ap"] == 0.5
+    assert record.provenance["dataset"].endswith("@1") or "@" in record.provenance["dataset"]
+    assert published.scores["publish"]["num_golden_boxes"] > 10
+    manifest = Manifest.read(published.root / "release.json", "release")
+    assert Path(manifest.uri) == release
+    goldens = read_goldens(release / "golden")
+    assert len(goldens) == 3
+
+
+def test_triton_answers_as_this_process_does(published, server, predictor):
+    for number in (1, 4):
+        frame = make_frame(number)
+        expected = predictor(frame.points_in_ego())
+        answered = predict_cloud(server.grpc_url, frame.lidar.points)
+        assert len(expected) > 5
+        assert largest_difference(expected, answered) < 1e-3
+    assert served_release(f"grpc://{server.grpc_url}") == published.first
+
+
+def test_an_empty_cloud_has_no_boxes(server):
+    assert len(predict_cloud(server.grpc_url, np.empty((0, 4), np.float32))) == 0
+
+
+def test_a_cloud_out_of_range_has_no_boxes(server):
+    far = np.full((100, 4), 500.0, dtype=np.float32)
+    assert len(predict_cloud(server.grpc_url, far)) == 0
+
+
+def test_points_that_are_no_numbers_do_not_count(server):
+    cloud = make_cloud(1)
+    damaged = np.concatenate([cloud, np.full((1000, 4), np.nan, np.float32)])
+    damaged = np.concatenate([damaged, np.full((10, 4), np.inf, np.float32)])
+    expected = predict_cloud(server.grpc_url, cloud)
+    assert largest_difference(expected, predict_cloud(server.grpc_url, damaged)) < 1e-6
+    nothing = np.full((500, 4), np.nan, dtype=np.float32)
+    assert len(predict_cloud(server.grpc_url, nothing)) == 0
+
+
+def test_five_million_points_are_refused_and_the_server_stays(server):
+    with pytest.raises(ServiceError, match="5000000 points, this release takes at most 2000000"):
+        predict_cloud(server.grpc_url, np.zeros((5_000_000, 4), np.float32))
+    assert len(predict_cloud(server.grpc_url, make_cloud(1))) > 5
+    assert server.is_running()
+
+
+def test_two_million_points_are_answered(server):
+    random = np.random.default_rng(0)
+    cloud = random.uniform(-60, 60, (2_000_000, 4)).astype(np.float32)
+    predict_cloud(server.grpc_url, cloud, timeout_s=60)
+    assert server.is_running()
+
+
+def test_a_truncated_file_is_refused_before_it_is_sent(tmp_path):
+    path = tmp_path / "cloud.bin"
+    path.write_bytes(make_cloud(1).tobytes()[:-3])
+    with pytest.raises(DataError, match="truncated"):
+        read_cloud(path)
+
+
+def test_serving_changes_no_file_of_the_release(published, server):
+    predict_cloud(server.grpc_url, make_cloud(2))
+    require_intact(published.store.path(published.first))
+
+
+def test_a_release_runs_where_it_was_copied(published, tmp_path):
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(published.store.path(published.first), copy)
+    not_compiled = {"NUMBA_DISABLE_JIT": "1"}  # slower to run, but it takes no time to start
+    with EmbeddedTriton(copy / "models", ("points_to_boxes",), variables=not_compiled) as server:
+        assert len(predict_cloud(server.grpc_url, make_cloud(1))) > 5
+
+
+def test_publishing_the_same_again_makes_no_second_release(published, tmp_path):
+    before = published.store.ids()
+    scores = publish(published.inputs, PublishOutputs(tmp_path / "release.json"), published.config)
+    assert published.store.ids() == before
+    assert scores["golden_max_abs_diff"] <= 1e-3
+
+
+def test_a_wrong_golden_answer_keeps_the_old_release(published):
+    release = published.store.path(published.first)
+    goldens = read_goldens(release / "golden")
+    settings = ServingSettings.load(release / "serving.json")
+    wrong = [g.__class__(g.name, g.points, g.boxes.select([0])) for g in goldens if len(g.boxes)]
+    before = published.store.current()
+    with pytest.raises(GateError, match="golden request"):
+        publish_release(published.store, ReleaseContent(published.built, settings, wrong), Papers())
+    assert published.store.current() == before
+    assert [path.name for path in published.store.folder.iterdir()] == published.store.ids()
+
+
+def test_a_network_that_does_not_load_keeps_the_old_release(published, tmp_path):
+    broken = tmp_path / "built"
+    shutil.copytree(published.built, broken)
+    (broken / "openvino" / "model.bin").write_bytes(b"")
+    release = published.store.path(published.first)
+    settings = ServingSettings.load(release / "serving.json")
+    content = ReleaseContent(broken, settings, read_goldens(release / "golden"))
+    before = published.store.current()
+    with pytest.raises(ServiceError, match="ended while it started"):
+        publish_release(published.store, content, Papers())
+    assert published.store.current() == before
+    assert not list(published.store.folder.glob(".draft-*"))
+
+
+def test_a_second_release_and_back(published, tmp_path):
+    config = published.config.replace(runtime="onnxruntime")
+    publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)
+    pointer = published.store.current()
+    assert pointer.release_id.startswith("0002-")
+    assert pointer.previous == published.first
+    assert rollback(config.releases_uri).release_id == published.first
+    assert published.store.current_path().name == published.first
+
+
+def test_a_model_that_did_not_pass_is_not_published(published, tmp_path):
+    (tmp_path / "verdict.json").write_text(json.dumps({"passed": False}))
+    inputs = PublishInputs(
+        published.built,
+        published.dataset,
+        published.root / "verification",
+        published.root / "evaluation",
+        tmp_path,
+    )
+    with pytest.raises(GateError, match="did not pass"):
+        publish(inputs, PublishOutputs(tmp_path / "release.json"), published.config)
+
+
+def test_commercial_use_of_non_commercial_data_is_refused(published, tmp_path):
+    config = published.config.replace(use="commercial")
+    with pytest.raises(ConfigError, match="forbids commercial use"):
+        publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)
