@@ -7,6 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 NUM_RECALLS = 40
+MAX_GROUPS = 4096
+"""Groups of frames that are resampled; up to as many frames, each is its own group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +59,58 @@ def average_precision(ranking: Ranking) -> float:
 
     NaN where there are no labels.
     """
-    whole = np.ones((1, len(ranking.labels_per_frame)), dtype=np.uint8)
-    return float(resampled_average_precision(ranking, whole)[0])
+    num_frames = len(ranking.labels_per_frame)
+    once = FrameDraws(np.arange(num_frames), np.ones((1, num_frames), dtype=np.uint8))
+    return float(resampled_average_precision(ranking, once)[0])
 
 
-def resampled_average_precision(
-    ranking: Ranking, weights: NDArray[np.uint8]
-) -> NDArray[np.float64]:
-    """Return (B,) average precision of each resampling; NaN where it holds no label.
+@dataclass(frozen=True, slots=True)
+class FrameDraws:
+    """How often each frame is drawn when frames are resampled.
 
-    Args:
-        ranking: the judged predictions.
-        weights: (B, F) how often each frame was drawn.
+    Attributes:
+        group: (F,) int64 group of each frame; the frames of a group are drawn together.
+        weights: (B, G) uint8, how often each draw holds a group.
     """
-    return _resampled(
-        ranking.frame,
-        ranking.is_hit,
-        ranking.ends_block(),
-        ranking.labels_per_frame,
-        weights,
-    )
+
+    group: NDArray[np.int64]
+    weights: NDArray[np.uint8]
 
 
-def draw_frames(num_frames: int, num_draws: int, seed: int) -> NDArray[np.uint8]:
-    """Return (num_draws, num_frames) how often each frame is drawn when frames are resampled.
+def draw_frames(num_frames: int, num_draws: int, seed: int) -> FrameDraws:
+    """Return draws with replacement; of single frames, or of `MAX_GROUPS` groups where more.
 
     The same arguments give the same draws, so that two models scored on the same frames are
-    compared draw by draw. Source: Efron, "Bootstrap methods", 1979.
+    compared draw by draw. Groups are made by chance, so that their spread is that of frames; they
+    keep the cost of a draw small. Source: Efron, "Bootstrap methods", 1979.
     """
     generator = np.random.default_rng(seed)
-    weights = np.zeros((num_draws, num_frames), dtype=np.uint8)
+    num_groups = min(num_frames, MAX_GROUPS)
+    group = np.arange(num_frames)
+    if num_frames > num_groups:
+        group = generator.permutation(num_frames) % num_groups
+    weights = np.zeros((num_draws, num_groups), dtype=np.uint8)
     for row in range(num_draws):
-        drawn = generator.integers(0, max(num_frames, 1), num_frames)
-        counts = np.bincount(drawn, minlength=num_frames)
-        weights[row] = np.minimum(counts, 255)
-    return weights
+        drawn = generator.integers(0, max(num_groups, 1), num_groups)
+        weights[row] = np.minimum(np.bincount(drawn, minlength=num_groups), 255)
+    return FrameDraws(group, weights)
+
+
+def resampled_average_precision(ranking: Ranking, draws: FrameDraws) -> NDArray[np.float64]:
+    """Return (B,) average precision of each draw; NaN where it holds no label."""
+    ends = ranking.ends_block()
+    block = np.cumsum(ends) - ends
+    hits_of_block = np.bincount(block, ranking.is_hit, minlength=1)
+    labels_per_group = np.bincount(
+        draws.group, ranking.labels_per_frame, minlength=draws.weights.shape[1]
+    )
+    return _resampled(
+        draws.group[ranking.frame],
+        ranking.is_hit,
+        ends & (hits_of_block[block] > 0),
+        labels_per_group,
+        draws.weights,
+    )
 
 
 def confidence_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
@@ -106,43 +125,40 @@ def confidence_interval(values: NDArray[np.float64], confidence: float) -> tuple
 
 @njit(cache=True, nogil=True)
 def _resampled(
-    frame: NDArray[np.int64],
+    group: NDArray[np.int64],
     is_hit: NDArray[np.bool_],
-    ends_block: NDArray[np.bool_],
-    labels_per_frame: NDArray[np.int64],
+    is_peak: NDArray[np.bool_],
+    labels_per_group: NDArray[np.float64],
     weights: NDArray[np.uint8],
 ) -> NDArray[np.float64]:
+    """Return average precision by draw.
+
+    Precision can only peak where a block of equal scores with a hit in it ends. The best peak of
+    each of 40 steps of recall is kept; a step's precision is the best from there on.
+    """
     result = np.empty(len(weights))
-    hits_at = np.empty(len(frame))
-    judged_at = np.empty(len(frame))
+    best = np.empty(NUM_RECALLS + 1)
     for draw in range(len(weights)):
+        weight_of = weights[draw]
         num_labels = 0.0
-        for index in range(len(labels_per_frame)):
-            num_labels += weights[draw, index] * labels_per_frame[index]
+        for index in range(len(labels_per_group)):
+            num_labels += weight_of[index] * labels_per_group[index]
         if num_labels == 0.0:
             result[draw] = np.nan
             continue
-        hits, judged, count = 0.0, 0.0, 0
-        for index in range(len(frame)):
-            weight = float(weights[draw, frame[index]])
+        best[:] = 0.0
+        hits, judged = 0, 0
+        for index in range(len(group)):
+            weight = int(weight_of[group[index]])
             judged += weight
-            hits += weight if is_hit[index] else 0.0
-            if ends_block[index] and judged > 0.0:
-                hits_at[count], judged_at[count] = hits, judged
-                count += 1
-        result[draw] = _mean_precision(hits_at, judged_at, count, num_labels)
+            if is_hit[index]:
+                hits += weight
+            if is_peak[index] and hits > 0:
+                step = int(hits * NUM_RECALLS / num_labels + 1e-9)
+                best[step] = max(best[step], hits / judged)
+        total = 0.0
+        for step in range(NUM_RECALLS, 0, -1):
+            best[step - 1] = max(best[step - 1], best[step])
+            total += best[step]
+        result[draw] = total / NUM_RECALLS
     return result
-
-
-@njit(cache=True, nogil=True)
-def _mean_precision(
-    hits_at: NDArray[np.float64], judged_at: NDArray[np.float64], count: int, num_labels: float
-) -> float:
-    total, best, index = 0.0, 0.0, count - 1
-    for step in range(NUM_RECALLS, 0, -1):
-        needed = num_labels * step / NUM_RECALLS - 1e-9
-        while index >= 0 and hits_at[index] >= needed:
-            best = max(best, hits_at[index] / judged_at[index])
-            index -= 1
-        total += best
-    return total / NUM_RECALLS

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,8 +67,9 @@ def score_slices(
     slices, bootstrap = settings
     names = [str(frame) for frame in frames]
     place_in_name_order = np.argsort(np.argsort(names, kind="stable"))
-    weights = draw_frames(len(names), bootstrap.num_draws, bootstrap.seed)[:, place_in_name_order]
-    measures, curves, draws = [], [], []
+    draws = draw_frames(len(names), bootstrap.num_draws, bootstrap.seed)
+    draws = replace(draws, group=draws.group[place_in_name_order])
+    measures, curves, replicated = [], [], []
     for matches in categories:
         for part in make_slices(matches, tags, slices):
             for row, measure in enumerate(matches.measures):
@@ -77,10 +78,10 @@ def score_slices(
                 ranking = rank(matches, row, part)
                 if ranking.num_labels == 0 and part.name != WHOLE:
                     continue
-                drawn = resampled_average_precision(ranking, weights)
+                drawn = resampled_average_precision(ranking, draws)
                 interval = confidence_interval(drawn, bootstrap.confidence)
                 measures.append(_value(measure, part.name, ranking, interval))
-                draws.append(tuple(_rounded(float(value)) for value in drawn))
+                replicated.append(tuple(_rounded(float(value)) for value in drawn))
                 if part.name == WHOLE:
                     curves.append(_thinned(measure, ranking))
     replicates = Replicates(
@@ -88,7 +89,7 @@ def score_slices(
         seed=bootstrap.seed,
         measures=tuple(item.name for item in measures),
         slices=tuple(item.slice for item in measures),
-        values=tuple(draws),
+        values=tuple(replicated),
     )
     return Scored(tuple(measures), tuple(curves), replicates)
 

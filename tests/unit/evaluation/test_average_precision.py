@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admlops.evaluation.average_precision import (
+    MAX_GROUPS,
+    FrameDraws,
     Ranking,
     average_precision,
     confidence_interval,
@@ -29,6 +31,10 @@ def ranking(
         score=np.array(scores if scores is not None else np.linspace(0.9, 0.1, count)),
         labels_per_frame=np.array(labels if labels is not None else [sum(hits)], dtype=np.int64),
     )
+
+
+def draws_of(weights: list[list[int]]) -> FrameDraws:
+    return FrameDraws(np.arange(len(weights[0])), np.array(weights, dtype=np.uint8))
 
 
 class TestAveragePrecision:
@@ -69,7 +75,7 @@ class TestAveragePrecision:
 class TestResampling:
     def test_drawing_every_frame_once_changes_nothing(self) -> None:
         whole = ranking([1, 0, 1, 1], frames=[0, 1, 1, 2], labels=[1, 2, 1])
-        drawn = resampled_average_precision(whole, np.ones((1, 3), dtype=np.uint8))
+        drawn = resampled_average_precision(whole, draws_of([[1, 1, 1]]))
         assert drawn[0] == pytest.approx(average_precision(whole))
 
     def test_a_frame_drawn_twice_counts_twice(self) -> None:
@@ -77,22 +83,31 @@ class TestResampling:
         doubled = ranking(
             [1, 1, 0, 0], [0.9, 0.9, 0.8, 0.8], frames=[0, 1, 2, 3], labels=[1, 1, 1, 1]
         )
-        drawn = resampled_average_precision(whole, np.array([[2, 2, 0]], dtype=np.uint8))
+        drawn = resampled_average_precision(whole, draws_of([[2, 2, 0]]))
         assert drawn[0] == pytest.approx(average_precision(doubled))
 
     def test_a_draw_without_labels_says_nothing(self) -> None:
         whole = ranking([1], frames=[0], labels=[1, 0])
-        drawn = resampled_average_precision(whole, np.array([[0, 2], [1, 1]], dtype=np.uint8))
+        drawn = resampled_average_precision(whole, draws_of([[0, 2], [1, 1]]))
         assert np.isnan(drawn[0])
         assert drawn[1] == 1.0
 
     def test_draws_are_the_same_for_the_same_seed(self) -> None:
         first, second = draw_frames(50, 20, 3), draw_frames(50, 20, 3)
-        assert (first == second).all()
-        assert (first != draw_frames(50, 20, 4)).any()
-        assert (first.sum(axis=1) == 50).all()
-        assert draw_frames(0, 5, 0).shape == (5, 0)
-        assert draw_frames(5, 0, 0).shape == (0, 5)
+        assert (first.weights == second.weights).all()
+        assert (first.weights != draw_frames(50, 20, 4).weights).any()
+        assert (first.weights.sum(axis=1) == 50).all()
+        assert first.group.tolist() == list(range(50))
+        assert draw_frames(0, 5, 0).weights.shape == (5, 0)
+        assert draw_frames(5, 0, 0).weights.shape == (0, 5)
+
+    def test_many_frames_are_drawn_in_even_groups_with_the_same_spread(self) -> None:
+        num_frames = 8 * MAX_GROUPS
+        draws = draw_frames(num_frames, 300, 0)
+        assert (np.bincount(draws.group) == 8).all()
+        hits = np.random.default_rng(0).random(num_frames) < 0.5
+        means = draws.weights.astype(float) @ np.bincount(draws.group, hits) / num_frames
+        assert means.std() == pytest.approx(0.5 / np.sqrt(num_frames), rel=0.2)
 
     def test_the_interval_shrinks_with_the_root_of_the_frames(self) -> None:
         widths = []
