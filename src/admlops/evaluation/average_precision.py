@@ -99,7 +99,7 @@ def draw_frames(num_frames: int, num_draws: int, seed: int) -> FrameDraws:
 def resampled_average_precision(ranking: Ranking, draws: FrameDraws) -> NDArray[np.float64]:
     """Return (B,) average precision of each draw; NaN where it holds no label."""
     ends = ranking.ends_block()
-    block = np.cumsum(ends) - ends
+    block: NDArray[np.int64] = np.cumsum(ends) - ends
     hits_of_block = np.bincount(block, ranking.is_hit, minlength=1)
     labels_per_group = np.bincount(
         draws.group, ranking.labels_per_frame, minlength=draws.weights.shape[1]
