@@ -1,6 +1,6 @@
 """Detectors: a network that can be exported, and the loss that trains it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,10 @@ from admlops.detection.families import find_family
 from admlops.models.backbone import Backbone, Neck
 from admlops.models.encoder import PillarEncoder
 from admlops.models.heads import AnchorHead, CenterHead
+from admlops.models.losses import TargetTensors, anchor_losses, center_losses
+
+Losses = Callable[..., dict[str, Tensor]]
+"""The output planes, in order, and the targets, to the weighted parts of the loss."""
 
 
 class PillarNetwork(nn.Module):
@@ -54,17 +58,22 @@ class PillarNetwork(nn.Module):
 
 
 class Detector(nn.Module):
-    """A network with its config; as a callable of named arrays it fits the `Predictor`.
+    """A network with its config and loss; `infer` fits the `Predictor`.
 
     Attributes:
         config: the typed settings.
         network: the exportable module.
     """
 
-    def __init__(self, config: PillarDetectorConfig, network: nn.Module) -> None:
+    def __init__(self, config: PillarDetectorConfig, network: nn.Module, losses: Losses) -> None:
         super().__init__()
         self.config = config
         self.network = network
+        self._losses = losses
+
+    def losses(self, outputs: Mapping[str, Tensor], targets: TargetTensors) -> dict[str, Tensor]:
+        """Return the weighted parts of the loss by name; training minimises their sum."""
+        return self._losses(*(outputs[name] for name in self.config.output_names), targets)
 
     def forward(self, inputs: Mapping[str, Tensor], batch_size: int = 1) -> dict[str, Tensor]:
         """Return the outputs by name for a batch's inputs by name."""
@@ -82,6 +91,12 @@ class Detector(nn.Module):
         self.train(was_training)
         return {name: plane.float().cpu().numpy() for name, plane in outputs.items()}
 
+    def set_channels_last(self, claim: bool) -> None:
+        """Choose whether the canvas keeps its channels innermost, as it is built."""
+        for module in self.modules():
+            if isinstance(module, PillarEncoder):
+                module.channels_last = claim
+
     def num_parameters(self) -> int:
         """Return the number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -89,12 +104,12 @@ class Detector(nn.Module):
 
 def pointpillars(config: PointPillarsConfig) -> Detector:
     """Return PointPillars with new weights."""
-    return Detector(config, PillarNetwork(config, AnchorHead))
+    return Detector(config, PillarNetwork(config, AnchorHead), anchor_losses)
 
 
 def centerpoint(config: CenterPointConfig) -> Detector:
     """Return CenterPoint on pillars with new weights."""
-    return Detector(config, PillarNetwork(config, CenterHead))
+    return Detector(config, PillarNetwork(config, CenterHead), center_losses)
 
 
 def build_detector(config: PillarDetectorConfig) -> Detector:

@@ -20,6 +20,7 @@ class PillarEncoder(nn.Module):
         super().__init__()
         self.num_channels = config.encoder.num_channels
         self.grid_shape = config.grid_shape
+        self.channels_last = True
         self.linear = nn.Linear(NUM_POINT_FEATURES, self.num_channels, bias=False)
         self.norm = nn.BatchNorm1d(self.num_channels, eps=1e-3, momentum=config.norm_momentum)
 
@@ -41,7 +42,8 @@ class PillarEncoder(nn.Module):
         rows, columns = self.grid_shape
         canvas = features_MC.new_zeros((batch_size * rows * columns, self.num_channels))
         canvas = canvas.index_put((pillar_cell_P,), pillars_PC)
-        return canvas.view(batch_size, rows, columns, self.num_channels).permute(0, 3, 1, 2)
+        canvas_BCHW = canvas.view(batch_size, rows, columns, -1).permute(0, 3, 1, 2)
+        return canvas_BCHW if self.channels_last else canvas_BCHW.contiguous()
 
 
 def warm_inputs(num_points: int = 64, num_pillars: int = 16) -> tuple[Tensor, Tensor, Tensor]:

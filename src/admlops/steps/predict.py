@@ -1,0 +1,267 @@
+"""The step `predict`: detections in a dataset, or in one cloud."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from admlops.config import Config
+from admlops.detection.backends import load_network
+from admlops.detection.config import WEIGHTS_FILE, read_detector_config
+from admlops.detection.predictor import Predictor
+from admlops.errors import ConfigError, DataError
+from admlops.files import digest_file, write_folder_atomically
+from admlops.geometry.camera import project_boxes
+from admlops.lake.predictions import write_predictions
+from admlops.lake.store import Dataset
+from admlops.loading.augmentation import plain_frame
+from admlops.loading.raw_frames import as_raw_frame
+from admlops.steps.step import Scores
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import Frame, FrameKey
+from admlops.structures.manifest import Manifest
+
+PREDICTIONS_FILE = "predictions.parquet"
+MANIFEST_FILE = "manifest.json"
+BYTES_PER_POINT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class PredictInputs:
+    """What is read.
+
+    Attributes:
+        dataset: a dataset manifest.
+        model: a model folder (torch), or a built folder (OpenVINO or ONNX Runtime).
+        cloud: one raw cloud instead of a dataset: float32 x y z intensity in the ego frame.
+    """
+
+    dataset: Path | None = None
+    model: Path | None = None
+    cloud: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOutputs:
+    """What is written.
+
+    Attributes:
+        predictions: folder of `predictions.parquet` and its manifest.
+    """
+
+    predictions: Path | None = None
+
+
+class PredictConfig(Config):
+    """Which frames, and what runs the network."""
+
+    split: str = "val"
+    """Split of the dataset; empty for all frames."""
+    condition: str = ""
+    """SQL on the view `frames` that the frames must also meet."""
+    runtime: Literal["auto", "torch", "openvino", "onnxruntime"] = "auto"
+    """What runs the network; "auto" is torch for a model folder, OpenVINO for a built one."""
+    precision: Literal["f32", "bf16", "int8"] = "f32"
+    """Of a built network."""
+    camera_view: bool = False
+    """Whether points outside the front camera's image are dropped first."""
+    score_threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Boxes below are dropped; the detector's own threshold by default."""
+    lidar_height_m: float = 0.0
+    """Added to the z of a single cloud that is in the lidar's frame: its height above ground."""
+    url: str = ""
+    """A Triton server's gRPC address; a single cloud is sent there."""
+
+
+def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfig) -> Scores:
+    """Detect objects in a dataset's frames, or in one cloud, whose boxes are printed.
+
+    Raises:
+        ConfigError: the inputs do not go together, or the runtime does not fit the model.
+        DataError: dataset, model or cloud cannot be read, or no frame is chosen.
+        ServiceError: Triton cannot be reached or refuses the cloud.
+    """
+    if inputs.cloud is not None:
+        return _predict_cloud(inputs.cloud, inputs.model, config)
+    if inputs.dataset is None or inputs.model is None or outputs.predictions is None:
+        raise ConfigError(
+            "predict needs either --cloud FILE with --url or --model, or --dataset, --model and "
+            "--predictions"
+        )
+    manifest = Manifest.read(inputs.dataset, kind="dataset")
+    dataset = Dataset.open(manifest.reference)
+    rows = _rows(dataset, config)
+    predictor = load_predictor(inputs.model, config)
+    model = Manifest.read_any(inputs.model / MANIFEST_FILE)
+    with write_folder_atomically(outputs.predictions) as folder:
+        tally = _Tally()
+        items = _detect(dataset, rows, predictor, config, tally)
+        write_predictions(folder / PREDICTIONS_FILE, items)
+        scores = tally.scores()
+        Manifest(
+            kind="predictions",
+            uri=str(outputs.predictions.resolve()),
+            digest=digest_file(folder / PREDICTIONS_FILE),
+            licences=tuple(sorted({*dataset.licences, *model.licences})),
+            provenance={
+                "step": "predict",
+                "dataset": dataset.reference,
+                "model": model.uri,
+                "model_digest": model.digest,
+                "split": config.split,
+                "condition": config.condition,
+                "runtime": config.runtime,
+            },
+            scores=scores,
+        ).write(folder / MANIFEST_FILE)
+    return scores
+
+
+def load_predictor(model: Path, config: PredictConfig) -> Predictor:
+    """Return a predictor for a model or built folder.
+
+    Raises:
+        ConfigError: the runtime does not fit the folder.
+        DataError: the folder cannot be read.
+    """
+    detector = read_detector_config(model)
+    if config.score_threshold is not None:
+        decode = detector.decode.replace(score_threshold=config.score_threshold)
+        detector = detector.replace(decode=decode)
+    has_weights = (model / WEIGHTS_FILE).is_file()
+    runtime = config.runtime
+    if runtime == "auto":
+        runtime = "torch" if has_weights else "openvino"
+    if runtime != "torch":
+        if has_weights:
+            raise ConfigError(
+                f"runtime {runtime!r} needs a built folder, {model} is a model folder; run "
+                "`admlops export` and `admlops build` first, or choose runtime 'torch'"
+            )
+        return Predictor(detector, load_network(model, runtime, config.precision))
+    if not has_weights:
+        raise ConfigError(
+            f"runtime 'torch' needs a model folder, {model} has no {WEIGHTS_FILE}; choose "
+            "'openvino' or 'onnxruntime'"
+        )
+    from admlops.training.model_folder import read_model
+
+    return Predictor(detector, read_model(model).infer)
+
+
+def read_cloud(path: Path, lidar_height_m: float = 0.0) -> NDArray[np.float32]:
+    """Return the (N, 4) points of a file of float32 x y z intensity.
+
+    Raises:
+        DataError: the file is absent, or is cut in the middle of a point.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cloud cannot be read ({error.strerror})") from error
+    if len(data) % BYTES_PER_POINT:
+        raise DataError(
+            f"{path}: {len(data)} bytes are no whole number of points of {BYTES_PER_POINT} bytes; "
+            "the file is truncated or holds something else"
+        )
+    points = np.frombuffer(data, dtype="<f4").reshape(-1, 4).copy()
+    points[:, 2] += lidar_height_m
+    return points
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts while frames stream by."""
+
+    num_frames: int = 0
+    num_boxes: int = 0
+    num_points_invalid: int = 0
+
+    def scores(self) -> Scores:
+        return {
+            "predict_frames": float(self.num_frames),
+            "predict_boxes": float(self.num_boxes),
+            "predict_points_invalid": float(self.num_points_invalid),
+        }
+
+
+def _rows(dataset: Dataset, config: PredictConfig) -> NDArray[np.int64]:
+    conditions = [f"split = '{config.split}'"] if config.split else []
+    conditions += [f"({config.condition})"] if config.condition else []
+    rows = dataset.rows_where(" AND ".join(conditions) or "true")
+    if len(rows) == 0:
+        splits = dataset.query("SELECT DISTINCT split FROM frames ORDER BY split")
+        names = ", ".join(repr(name) for name in splits["split"].to_pylist())
+        raise DataError(
+            f"{dataset.reference}: no frame of split {config.split!r} meets "
+            f"{config.condition or 'the condition'}; its splits are {names or 'none'}"
+        )
+    return rows
+
+
+def _detect(
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    predictor: Predictor,
+    config: PredictConfig,
+    tally: _Tally,
+) -> Iterator[tuple[FrameKey, Boxes]]:
+    frames = dataset.iterate(rows)
+    console = Console(stderr=True)
+    for frame in track(frames, "predict", total=len(rows), console=console):
+        if frame.lidar is None:
+            raise DataError(f"{dataset.reference}: frame {frame.key} has no lidar sweep")
+        raw = as_raw_frame(frame, with_view=config.camera_view)
+        found = predictor.detect(plain_frame(raw).points)
+        tally.num_frames += 1
+        tally.num_boxes += len(found.boxes)
+        tally.num_points_invalid += len(raw.points) - _num_finite(raw.points)
+        yield frame.key, _in_image(found.boxes, frame)
+
+
+def _num_finite(points: NDArray[np.float32]) -> int:
+    return int(np.isfinite(points).all(axis=1).sum())
+
+
+def _in_image(boxes: Boxes, frame: Frame) -> Boxes:
+    """Return the boxes with their place in the front image, where the frame has one."""
+    camera = frame.camera
+    if camera is None or camera.sensor.camera_matrix is None or len(boxes) == 0:
+        return boxes
+    box2d_px = project_boxes(
+        boxes.as_7(),
+        camera.sensor.ego_from_sensor,
+        camera.sensor.camera_matrix,
+        (camera.width_px, camera.height_px),
+    )
+    return boxes.replace(box2d_px=box2d_px)
+
+
+def _predict_cloud(cloud: Path, model: Path | None, config: PredictConfig) -> Scores:
+    points = read_cloud(cloud, config.lidar_height_m)
+    if config.url:
+        from admlops.serving.client import predict_cloud
+
+        boxes = predict_cloud(config.url, points)
+    elif model is not None:
+        boxes = load_predictor(model, config)(points)
+    else:
+        raise ConfigError("predict --cloud needs --url HOST:PORT or --model FOLDER")
+    Console().print(_table(boxes, cloud.name))
+    return {"predict_points": float(len(points)), "predict_boxes": float(len(boxes))}
+
+
+def _table(boxes: Boxes, title: str) -> Table:
+    table = Table(title=f"{len(boxes)} boxes in {title} (ego frame)")
+    for name in ("category", "score", "x m", "y m", "z m", "length", "width", "height", "yaw rad"):
+        table.add_column(name, justify="left" if name == "category" else "right")
+    for category, score, row in zip(boxes.category, boxes.score, boxes.as_7(), strict=True):
+        table.add_row(str(category), f"{score:.2f}", *(f"{value:.2f}" for value in row))
+    return table

@@ -1,0 +1,28 @@
+"""Which precision pays on this machine."""
+
+from pathlib import Path
+
+import torch
+
+CPU_INFO = Path("/proc/cpuinfo")
+BF16_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})
+"""CPU features that multiply bfloat16; without them it is emulated, and slower than float32."""
+
+
+def cpu_multiplies_bf16(cpu_info: Path = CPU_INFO) -> bool:
+    """Return whether the CPU has instructions for bfloat16; False where that cannot be read."""
+    try:
+        text = cpu_info.read_text()
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return bool(BF16_FLAGS & set(flags.split()))
+
+
+def choose_precision(wanted: str, accelerator: str) -> str:
+    """Return Lightning's precision flag; "auto" is resolved for the accelerator."""
+    if wanted != "auto":
+        return wanted
+    on_gpu = accelerator in {"gpu", "cuda"} or (accelerator == "auto" and torch.cuda.is_available())
+    fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_multiplies_bf16()
+    return "bf16-mixed" if fast else "32-true"

@@ -1,0 +1,195 @@
+"""Training from a dataset and a config to a detector."""
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from admlops.lake.store import Dataset
+from admlops.loading.config import AugmentationConfig
+from admlops.loading.loader import FrameLoader, load_ground_truth
+from admlops.models.detector import Detector, build_detector
+from admlops.training.config import TrainConfig
+from admlops.training.data_module import DetectionData
+from admlops.training.module import DetectorModule
+from admlops.training.precision import choose_precision
+
+LAST_CHECKPOINT = "last.ckpt"
+LOGS = "logs"
+VALIDATION_SPLIT = "val"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The outcome of a training.
+
+    Attributes:
+        detector: with its last weights, on the CPU, in evaluation mode.
+        loss: of the last batch.
+        num_steps: optimiser steps taken.
+        num_frames: frames that it was trained on.
+        folder: checkpoints and logs; may be deleted.
+        logs: what the logger wrote; absent where it writes nothing.
+    """
+
+    detector: Detector
+    loss: float
+    num_steps: int
+    num_frames: int
+    folder: Path
+    logs: Path
+
+
+def train_detector(
+    dataset: Dataset, config: TrainConfig, work_folder: Path, callbacks: Sequence[Callback] = ()
+) -> Trained:
+    """Train a detector, or go on with a training that was stopped.
+
+    Checkpoints are kept in a folder of `work_folder` that is named after the config and the
+    dataset's digest: a training is only ever resumed by its own continuation.
+
+    Args:
+        dataset: the dataset version.
+        config: everything that is set.
+        work_folder: where checkpoints, logs and caches go.
+        callbacks: more of Lightning's callbacks.
+
+    Raises:
+        DataError: the dataset has no frame to train on.
+        ConfigError: the detector's kind is not installed.
+    """
+    folder = work_folder / fingerprint(dataset, config)
+    data = _data(dataset, config, work_folder)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    module = DetectorModule(
+        build_detector(config.detector),
+        config.optimizer,
+        channels_last=config.channels_last,
+    )
+    checkpoint = folder / LAST_CHECKPOINT
+    with _quiet():
+        trainer = _trainer(config, folder, callbacks)
+        batches = data.num_train_batches(trainer.world_size)
+        steps = max(batches // config.trainer.accumulate_grad_batches, 1)
+        trainer.fit_loop.max_epochs = -(-config.num_steps // steps)
+        trainer.fit(
+            module,
+            datamodule=data,
+            ckpt_path=str(checkpoint) if checkpoint.is_file() else None,
+            weights_only=True,
+        )
+    detector = module.detector.cpu().eval()
+    steps = trainer.global_step
+    loss = float(trainer.callback_metrics.get("train_loss", float("nan")))
+    return Trained(detector, loss, steps, data.num_frames, folder, folder / LOGS)
+
+
+def fingerprint(dataset: Dataset, config: TrainConfig) -> str:
+    """Return a short name of what determines the weights: the config and the data."""
+    relevant = config.to_json_dict()
+    for name in ("work_folder", "logger", "progress", "checkpoint_every_epochs", "num_workers"):
+        relevant.pop(name)
+    text = json.dumps([relevant, dataset.digest], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _data(dataset: Dataset, config: TrainConfig, work_folder: Path) -> DetectionData:
+    ground_truth = load_ground_truth(
+        dataset, config.detector, config.loading, _cache_folder(dataset, work_folder)
+    )
+    train = FrameLoader(dataset, config.detector, config.loading, ground_truth, config.seed)
+    val = None
+    if config.validate_every_steps:
+        plain = config.loading.replace(
+            split=VALIDATION_SPLIT, augmentation=AugmentationConfig.none()
+        )
+        val = FrameLoader(dataset, config.detector, plain)
+    return DetectionData(train, val, config.batch_size, config.num_workers, config.seed)
+
+
+def _cache_folder(dataset: Dataset, work_folder: Path) -> Path:
+    """Return where objects to paste are kept: beside a local lake, else with the checkpoints."""
+    if "://" in dataset.uri:
+        return work_folder / "cache"
+    lake = Path(dataset.uri)
+    return lake.with_name(f"{lake.name}.cache")
+
+
+def _trainer(config: TrainConfig, folder: Path, callbacks: Sequence[Callback]) -> pl.Trainer:
+    flags = config.trainer
+    every = config.validate_every_steps
+    return pl.Trainer(
+        accelerator=flags.accelerator,
+        devices=flags.devices,
+        num_nodes=flags.num_nodes,
+        strategy=flags.strategy,
+        precision=choose_precision(flags.precision, flags.accelerator),
+        gradient_clip_val=flags.gradient_clip_val or None,
+        accumulate_grad_batches=flags.accumulate_grad_batches,
+        deterministic=flags.deterministic,
+        max_epochs=-1,  # set once it is known how many processes share an epoch
+        val_check_interval=every or None,
+        check_val_every_n_epoch=None if every else 1,
+        limit_val_batches=1.0 if every else 0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=config.progress,
+        logger=_logger(config, folder),
+        callbacks=[*_callbacks(config, folder), *callbacks],
+        default_root_dir=folder,
+    )
+
+
+def _callbacks(config: TrainConfig, folder: Path) -> list[Callback]:
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            dirpath=folder,
+            filename="last",
+            every_n_epochs=config.checkpoint_every_epochs,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+    ]
+    if config.progress:
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+    return callbacks
+
+
+def _logger(config: TrainConfig, folder: Path) -> Any:  # noqa: ANN401 - a logger or False
+    if config.logger == "csv":
+        return CSVLogger(folder, name=LOGS, version="")
+    if config.logger == "tensorboard":
+        return TensorBoardLogger(folder, name=LOGS, version="")
+    return False
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep out Lightning's advice that does not apply here; other warnings pass."""
+    chatter = logging.getLogger("pytorch_lightning")
+    level = chatter.level
+    chatter.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        for advice in (
+            ".*does not have many workers.*",
+            ".*fewer than the logging interval.*",
+            ".*number of training batches.*",
+            ".*exists and is not empty.*",
+            ".*isinstance.treespec, LeafSpec.*",
+        ):
+            warnings.filterwarnings("ignore", message=advice)
+        try:
+            yield
+        finally:
+            chatter.setLevel(level)
