@@ -76,6 +76,13 @@ def as_png(figure: Figure, dots_per_inch: int = 130) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def as_jpeg(figure: Figure, dots_per_inch: int = 120) -> str:
+    """Return a data URI of the figure as JPEG: for photographs."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpg", dpi=dots_per_inch, pil_kwargs={"quality": 84})
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def colours_of(names: Sequence[str]) -> dict[str, str]:
     """Return a colour per name: known categories keep theirs."""
     others = [name for name in names if name not in CATEGORY_COLOURS]

@@ -2,17 +2,26 @@
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 
-def render_page(template: str, **values: Any) -> str:  # noqa: ANN401 - what the template shows
-    """Return the page that a template of this package makes of the values."""
+def render_page(
+    template: str,
+    package: str = "admlops.analysis",
+    **values: Any,  # noqa: ANN401 - what the template shows
+) -> str:
+    """Return the page that a template makes of the values.
+
+    Args:
+        template: file name in the package's folder of templates.
+        package: where it is; what it builds on may be in this package.
+        **values: what the template shows.
+    """
     environment = Environment(
-        loader=PackageLoader("admlops.analysis"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("admlops.analysis")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["thousands"] = lambda value: f"{value:,}".replace(",", "\u202f")
     return environment.get_template(template).render(**values)

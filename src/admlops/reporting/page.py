@@ -1,0 +1,146 @@
+"""The report of a run: everything that is known, as one HTML page."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from admlops.analysis.analysis import Analysis
+from admlops.analysis.charts import draw_coverage, draw_distributions
+from admlops.analysis.pages import render_page
+from admlops.evaluation.result import Evaluation
+from admlops.reporting.curves import describe_slice, draw_curves, draw_latency, draw_slices
+from admlops.reporting.sources import Run, VerificationView
+from admlops.reporting.story import make_cards, tell_story
+from admlops.reporting.tables import (
+    make_kitti_table,
+    make_latency_table,
+    make_lineage_table,
+    make_parity_table,
+    make_precision_table,
+)
+
+MAX_ROWS = 25
+SECTIONS = (
+    ("data", "Data"),
+    ("findings", "Findings"),
+    ("detections", "Detections"),
+    ("evaluation", "Evaluation"),
+    ("runtimes", "Runtimes"),
+    ("gate", "Gate"),
+    ("release", "Release"),
+    ("mining", "Mining"),
+    ("lineage", "Lineage"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One frame with its detections.
+
+    Attributes:
+        title: which frame.
+        above: data URI of the picture from above.
+        image: data URI of the camera image; None without camera.
+        image_caption: what the image shows.
+    """
+
+    title: str
+    above: str
+    image: str | None = None
+    image_caption: str = ""
+
+
+def render_report(run: Run, pictures: list[Picture], title: str, min_score: float) -> str:
+    """Return the page; sections without a source say what is absent.
+
+    Args:
+        run: what is known.
+        pictures: frames to show.
+        title: heading of the page.
+        min_score: score from which on the pictures show detections.
+    """
+    last = run.last
+    before = run.first.analysis if run.first is not None else None
+    return render_page(
+        "report.html",
+        package="admlops.reporting",
+        title=title,
+        sections=SECTIONS,
+        story=tell_story(run),
+        cards=make_cards(run),
+        findings=run.findings,
+        pictures=pictures,
+        min_score=min_score,
+        verdicts=[(item.name, item.verdict) for item in run.rounds if item.verdict],
+        releases=[
+            (item.name, item.release_record, item.release, item.golden_boxes)
+            for item in run.rounds
+            if item.release is not None
+        ],
+        request=run.request,
+        audit=run.audit,
+        lineage=make_lineage_table(run),
+        describe_slice=describe_slice,
+        max_rows=MAX_ROWS,
+        version=version("admlops"),
+        **_data(last.analysis, before),
+        **_evaluation(run),
+        **_runtimes(last.verification),
+    )
+
+
+def _data(analysis: Analysis | None, before: Analysis | None) -> dict[str, Any]:
+    if analysis is None:
+        return {"analysis": None, "analysis_before": None}
+    return {
+        "analysis": analysis,
+        "analysis_before": before,
+        "distribution_figures": draw_distributions(analysis.distributions),
+        "coverage_figure": draw_coverage(analysis.coverage),
+    }
+
+
+def _evaluation(run: Run) -> dict[str, Any]:
+    evaluation = run.last.evaluation
+    if evaluation is None:
+        return {"precision_table": None}
+    return {
+        "precision_table": make_precision_table(run.rounds),
+        "num_frames": evaluation.num_frames,
+        "confidence": f"{evaluation.bootstrap.confidence:.0%}",
+        "num_draws": evaluation.bootstrap.num_draws,
+        "curves_figure": draw_curves(run.rounds),
+        "slices_figure": draw_slices(run.rounds),
+        "kitti_table": make_kitti_table(run.rounds),
+        "failures": _failures(evaluation),
+    }
+
+
+def _failures(evaluation: Evaluation) -> str:
+    if not evaluation.num_missed and not evaluation.num_false_positives:
+        return ""
+    text = (
+        f"{evaluation.num_missed} labels are missed and {evaluation.num_false_positives} confident "
+        "predictions are wrong."
+    )
+    missed = [item for item in evaluation.failures if item.kind == "missed"]
+    if missed:
+        worst = missed[0]
+        text += (
+            f" The most striking miss is a {worst.category} {worst.range_m:.0f} m away that holds "
+            f"{worst.num_points} points, in frame {worst.frame}."
+        )
+    return text
+
+
+def _runtimes(verification: VerificationView | None) -> dict[str, Any]:
+    if verification is None:
+        return {"parity_table": None}
+    threads = verification.num_threads
+    return {
+        "parity_table": make_parity_table(verification),
+        "latency_table": make_latency_table(verification),
+        "latency_figure": draw_latency(verification),
+        "num_verified": len(verification.frames),
+        "threads": f"{threads} threads each" if threads else "each with its own choice of threads",
+    }

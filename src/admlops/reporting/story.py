@@ -1,0 +1,138 @@
+"""What happened in a run, in plain sentences and a few large figures."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from admlops.evaluation.result import Evaluation
+from admlops.reporting.curves import main_measures, name_measure
+from admlops.reporting.sources import Round, Run
+
+Mood = Literal["", "good", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One large figure.
+
+    Attributes:
+        value: the figure.
+        label: what it is.
+        mood: whether it is good news.
+    """
+
+    value: str
+    label: str
+    mood: Mood = ""
+
+
+def mean_precision(evaluation: Evaluation | None) -> float | None:
+    """Return the mean of the main measures over the categories; None without labels."""
+    if evaluation is None:
+        return None
+    values = [item.value for item in main_measures(evaluation) if item.value is not None]
+    return sum(values) / len(values) if values else None
+
+
+def make_cards(run: Run) -> list[Card]:
+    """Return the figures for the top of the report."""
+    last = run.last
+    cards = []
+    if run.first is not None:
+        cards.append(Card("2", "rounds"))
+    if last.analysis is not None:
+        counts = last.analysis.distributions
+        cards.append(Card(f"{counts.num_labelled_frames:,}", "labelled frames"))
+        cards.append(Card(f"{counts.num_boxes:,}", "labelled boxes"))
+    cards += _precision_cards(run)
+    if last.verdict is not None:
+        word = "passed" if last.verdict.passed else "not passed"
+        cards.append(Card(word, "gate", "good" if last.verdict.passed else "bad"))
+    serving = last.verification.serving if last.verification is not None else None
+    if serving is not None and "points_to_boxes" in serving.latency:
+        median = serving.latency["points_to_boxes"].p50_ms
+        cards.append(Card(f"{median:.1f} ms", f"points to boxes, {serving.name}"))
+    if last.release_record is not None:
+        cards.append(Card(last.release_record.release_id, "release in service", "good"))
+    return cards
+
+
+def _precision_cards(run: Run) -> list[Card]:
+    now = mean_precision(run.last.evaluation)
+    if now is None:
+        return []
+    before = mean_precision(run.first.evaluation) if run.first is not None else None
+    if before is None:
+        return [Card(f"{100 * now:.1f} %", "mean average precision")]
+    return [Card(f"{100 * before:.1f} → {100 * now:.1f} %", "mean average precision, by round")]
+
+
+def tell_story(run: Run) -> list[str]:
+    """Return what happened, one sentence after the other."""
+    sentences = [_round_sentence(item) for item in run.rounds]
+    if run.request is not None:
+        asked = len(run.request.frames)
+        among = run.request.num_candidates
+        pool = f" out of {among} unlabelled ones" if among else ""
+        where = "Between the rounds" if run.first is not None else "Then"
+        sentences.insert(1, f"{where}, mining asked for labels of {asked} frames{pool}.")
+    if run.first is not None:
+        sentences.append(_difference_sentence(run))
+    sentences.append(_release_sentence(run))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _round_sentence(item: Round) -> str:
+    parts = []
+    if item.model is not None:
+        kind = item.model.provenance.get("detector", "detector")
+        parts.append(f"trained a {kind} detector")
+    if item.analysis is not None:
+        counts = item.analysis.distributions.histogram("splits").counts.get("labelled", ())
+        labels = item.analysis.distributions.histogram("splits").labels
+        held = dict(zip(labels, counts, strict=False))
+        words = " and ".join(f"{held[s]} {s}" for s in ("train", "val") if held.get(s))
+        if words:
+            parts.append(f"held {words} frames with labels")
+    precision = mean_precision(item.evaluation)
+    if precision is not None and item.evaluation is not None:
+        measure = name_measure(main_measures(item.evaluation)[0])
+        parts.append(f"reached a mean average precision of {100 * precision:.1f} % ({measure})")
+    if item.verdict is not None:
+        failed = len(item.verdict.failed)
+        outcome = (
+            "passed the gate" if item.verdict.passed else f"failed {failed} of the gate's checks"
+        )
+        parts.append(outcome)
+    if not parts:
+        return ""
+    name = item.name[0].upper() + item.name[1:]
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{name} {listed}."
+
+
+def _difference_sentence(run: Run) -> str:
+    now = mean_precision(run.last.evaluation)
+    before = mean_precision(run.first.evaluation) if run.first is not None else None
+    if now is None or before is None:
+        return ""
+    change = 100 * (now - before)
+    word = "rose" if change > 0 else "fell"
+    if abs(change) < 0.05:
+        return "From the first round to the second the mean average precision did not change."
+    return f"From the first round to the second it {word} by {abs(change):.1f} points."
+
+
+def _release_sentence(run: Run) -> str:
+    last = run.last
+    if last.release_record is not None and last.release is not None:
+        difference = last.release.scores.get("golden_max_abs_diff")
+        answers = f"{len(last.golden_boxes)} golden requests" if last.golden_boxes else "requests"
+        proof = ""
+        if difference is not None:
+            proof = f"; Triton answered {answers} with differences of at most {difference:.1e}"
+        return f"Release {last.release_record.release_id} is in service{proof}."
+    if last.verdict is not None and not last.verdict.passed:
+        kept = run.first.release_record if run.first is not None else None
+        stays = f"release {kept.release_id} stays in service" if kept else "nothing was published"
+        return f"Because the gate said no, {stays}."
+    return ""
