@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -84,20 +85,20 @@ def measure(templates: Path, count: int, folder: Path) -> dict[str, float]:
     return figures | {"frames_per_second": count / figures["seconds"]}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", type=int, default=130)
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--ingest", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.ingest:
-        ingest_folder(arguments.ingest)
+    given = parser.parse_args(arguments)
+    if given.ingest:
+        ingest_folder(given.ingest)
         return
     results = {}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        for is_full, sizes in ((True, [arguments.full]), (False, arguments.sizes.split(","))):
+        for is_full, sizes in ((True, [given.full]), (False, given.sizes.split(","))):
             templates = root / f"templates_{is_full}"
             write_templates(templates, is_full)
             for size in map(int, sizes):
@@ -110,13 +111,13 @@ def main() -> None:
                     f"{figures['peak_gib']:.2f} of {MAX_MEMORY_GIB} GiB",
                     flush=True,
                 )
-    rate = results[f"full {arguments.full}"]["frames_per_second"]
+    rate = results[f"full {given.full}"]["frames_per_second"]
     print(
         f"ingest, full frames: {rate / MMDET3D_FPS:.1f} times mmdetection3d's create_data "
         "(33 s for 130 frames, measured on another machine)"
     )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2))
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Run: python -m bench.simulation [--frames 200] [--json FILE]
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -46,22 +46,22 @@ def measure(world: WorldConfig, count: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    given = parser.parse_args(arguments)
     results = {}
-    for name, world in worlds(arguments.frames).items():
-        figures = results[name] = measure(world, arguments.frames)
+    for name, world in worlds(given.frames).items():
+        figures = results[name] = measure(world, given.frames)
         print(
             f"simulation, {name}: {figures['frames_per_core_second']:.0f} frames/s on one core "
             f"({figures['frames_per_second']:.0f}/s of wall time), "
             f"{figures['points_per_frame']:.0f} points a frame; required "
             f"{figures['frames_per_core_second'] / REQUIRED_FPS:.1f} times over"
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2))
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=2))
 
 
 if __name__ == "__main__":

@@ -84,26 +84,27 @@ def measure(
     in rain, exponentially. Rain also echoes near the sensor by itself.
     """
     table = all_materials()
-    flat = np.flatnonzero(np.isfinite(hits.range_m.T).ravel())
-    range_m, material = hits.range_m.T.ravel()[flat], hits.material.T.ravel()[flat]
-    facing = 0.3 + 0.7 * hits.cosine.T.ravel()[flat]
-    light = table.reflectance[material] * facing
+    column, beam = np.nonzero(np.isfinite(hits.range_m.T))
+    range_m, material = hits.range_m[beam, column], hits.material[beam, column]
+    light = table.reflectance[material] * (0.3 + 0.7 * hits.cosine[beam, column])
     if is_rain:
         light *= np.exp(-2.0 * _RAIN_EXTINCTION_PER_M * range_m)
     signal = light * (_REFERENCE_RANGE_M / np.maximum(range_m, 1.0)) ** 2
     lost = 1.0 - (1.0 - config.dropout) * (1.0 - _RAIN_DROPOUT * is_rain)
     probability = (1.0 - np.exp(-signal)) * table.returns[material] * (1.0 - lost)
-    draws = random.random((2, len(flat)))
+    draws = random.random((2, len(beam)))
     is_kept = draws[0] < probability
-    noise = random.standard_normal((2, len(flat)))
+    noise = random.standard_normal((2, len(beam)))
     deviation = config.range_noise_m * (1.0 + 0.5 * is_rain)
-    roughness = np.where(hits.owner.T.ravel()[flat] == GROUND, _GROUND_ROUGHNESS_M, 0.0)
+    roughness = np.where(hits.owner[beam, column] == GROUND, _GROUND_ROUGHNESS_M, 0.0)
     range_m = range_m + noise[0] * (deviation + roughness)
     if is_rain:
         is_echo = draws[1] < _RAIN_ECHOES
         range_m = np.where(is_echo, np.minimum(range_m, 1.5 + 900.0 * draws[1]), range_m)
         is_kept |= is_echo
     intensity = np.clip(light * (1.0 - 0.003 * range_m) + 0.02 * noise[1], 0.0, 1.0)
-    directions = rays.directions().transpose(1, 0, 2).reshape(-1, 3)[flat]
-    points = np.column_stack([directions * range_m[:, None], intensity])
-    return points[is_kept].astype(np.float32)
+    directions = rays.directions(beam[is_kept], column[is_kept])
+    points = np.empty((len(directions), 4), dtype=np.float32)
+    points[:, :3] = directions * range_m[is_kept, None]
+    points[:, 3] = intensity[is_kept]
+    return points

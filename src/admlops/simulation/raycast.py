@@ -48,20 +48,11 @@ class Rays:
     azimuth_rad: NDArray[np.float64]
     max_range_m: float
 
-    def directions(self) -> NDArray[np.float64]:
-        """Return (B, C, 3) unit vectors."""
-        flat = np.cos(self.elevation_rad)[:, None]
-        return np.stack(
-            [
-                flat * np.cos(self.azimuth_rad),
-                flat * np.sin(self.azimuth_rad),
-                np.broadcast_to(
-                    np.sin(self.elevation_rad)[:, None],
-                    (len(self.elevation_rad), len(self.azimuth_rad)),
-                ),
-            ],
-            axis=-1,
-        )
+    def directions(self, beam: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (N, 3) unit vectors of the rays with these beams and columns."""
+        flat = np.cos(self.elevation_rad)[beam]
+        along, across = np.cos(self.azimuth_rad)[column], np.sin(self.azimuth_rad)[column]
+        return np.column_stack([flat * along, flat * across, np.sin(self.elevation_rad)[beam]])
 
 
 def cast_rays(rays: Rays, solids: Solids, num_objects: int, waves: NDArray[np.float64]) -> Hits:
@@ -127,13 +118,13 @@ def _cast_at_ground(limits, angles, waves, buffers):  # type: ignore[no-untyped-
     origin_x, origin_y, origin_z, max_range = limits
     sines, cosines, azimuths = angles
     ranges, owners, _, normals = buffers
+    along, across = np.cos(azimuths), np.sin(azimuths)
     for beam in range(len(sines)):
         if sines[beam] > 0.01:
             break
         level = 0.0
         for column in range(len(azimuths)):
-            dx = cosines[beam] * math.cos(azimuths[column])
-            dy = cosines[beam] * math.sin(azimuths[column])
+            dx, dy = cosines[beam] * along[column], cosines[beam] * across[column]
             dz = min(sines[beam], -1e-4)
             distance = (level - origin_z) / dz
             error = 1.0
