@@ -20,9 +20,7 @@ from admlops.evaluation.centre_distance import (
 )
 from admlops.evaluation.chunks import (
     Chunk,
-    count_predictions,
     names_to_evaluate,
-    read_dataset_chunks,
     read_folder_chunks,
     result_folder,
 )
@@ -46,7 +44,6 @@ from admlops.evaluation.scoring import (
 )
 from admlops.evaluation.slices import WHOLE, SliceConfig
 from admlops.files import write_atomically, write_folder_atomically
-from admlops.lake.store import Dataset
 from admlops.steps.step import Scores
 from admlops.structures.frame import FrameKey
 from admlops.structures.manifest import Manifest
@@ -160,12 +157,18 @@ def evaluate(inputs: EvaluateInputs, outputs: EvaluateOutputs, config: EvaluateC
 
 
 def _open(inputs: EvaluateInputs, config: EvaluateConfig) -> tuple[Iterator[Chunk], int, str]:
-    """Return the frames in chunks, the number of chunks, and the name of the labels."""
+    """Return the frames in chunks, the number of chunks, and the name of the labels.
+
+    The lake is imported only where it is read: plain folders do without that extra.
+    """
     if inputs.labels.is_dir():
         folder = result_folder(inputs.predictions)
         names = names_to_evaluate(inputs.labels, folder)
         chunks = read_folder_chunks(inputs.labels, folder, names, config.chunk_frames)
         return chunks, -(-len(names) // config.chunk_frames), str(inputs.labels)
+    from admlops.evaluation.dataset_chunks import count_predictions, read_dataset_chunks
+    from admlops.lake.store import Dataset
+
     dataset = Dataset.open(Manifest.read(inputs.labels, "dataset").reference)
     file = inputs.predictions / PREDICTIONS_FILE
     num_chunks = -(-count_predictions(file) // config.chunk_frames)
