@@ -1,0 +1,283 @@
+"""Mined frames against random ones at equal label cost, over several worlds and seeds.
+
+A detector is trained on few labelled frames of a common kind of road. A large pool mixes that kind
+with a small share of rare scenes (rain, many cyclists and pedestrians), which validation weighs
+like the common ones. Each strategy asks for frames of the pool, the simulator labels them, a fresh
+detector is trained for the same number of steps, and both are scored on the same validation
+frames. The difference per seed is paired; its 95 % interval is Student's. The outcome is printed
+and written as it is.
+
+Run: python -m bench.mining [--seeds 5] [--frames 24] [--steps 200] [--unit frames|boxes]
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from admlops.curation.mining import SignalWeights
+from admlops.lake.store import Dataset
+from admlops.simulation.config import LidarConfig, ObjectRates, SceneGroup, WorldConfig
+from admlops.simulation.world import oracle_labels, simulate
+from admlops.steps.evaluate import EvaluateConfig, EvaluateInputs, EvaluateOutputs, evaluate
+from admlops.steps.mine import MineConfig, MineInputs, MineOutputs, mine
+from admlops.steps.predict import PredictConfig, PredictInputs, PredictOutputs, predict
+from admlops.steps.train import TrainInputs, TrainOutputs, train
+from admlops.structures.frame import Frame, FrameKey
+from admlops.structures.label_request import LabelRequest
+from admlops.structures.manifest import Manifest
+from admlops.training.config import TrainConfig
+from admlops.training.presets import train_small
+
+CATEGORIES = ("car", "pedestrian", "cyclist")
+COMMON = ObjectRates(car=8, parked_car=6, truck=0.5, pedestrian=1.0, cyclist=0.3)
+RARE = ObjectRates(car=4, parked_car=4, truck=0.5, pedestrian=14, cyclist=12)
+RARE_WORLD_OFFSET = 1_000_000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One experiment's size."""
+
+    num_frames: int
+    num_steps: int
+    unit: str
+    num_common_pool: int = 13
+    num_rare_pool: int = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One strategy's result on one seed."""
+
+    seed: int
+    strategy: str
+    frames: int
+    boxes: int
+    rare_share: float
+    scores: dict[str, float]
+
+
+def make_worlds(seed: int, setting: Setting) -> tuple[WorldConfig, WorldConfig]:
+    """Return the world of common roads and that of rare ones; their keys differ by seed."""
+    lidar = LidarConfig(azimuth_step_deg=0.35)
+
+    def group(num_scenes: int, rates: ObjectRates, rain_share: float) -> SceneGroup:
+        return SceneGroup(
+            num_scenes=num_scenes, frames_per_scene=6, rain_share=rain_share, rates=rates
+        )
+
+    common = WorldConfig(
+        seed=seed,
+        lidar=lidar,
+        images=False,
+        train=group(4, COMMON, 0.0),
+        val=group(3, COMMON, 0.0),
+        pool=group(setting.num_common_pool, COMMON, 0.0),
+    )
+    rare = common.replace(
+        seed=RARE_WORLD_OFFSET + seed,
+        train=group(0, RARE, 0.0).model_dump(),
+        val=group(3, RARE, 0.5).model_dump(),
+        pool=group(setting.num_rare_pool, RARE, 0.5).model_dump(),
+    )
+    return common, rare
+
+
+class Experiment:
+    """One seed: a world, a first detector, and what each strategy makes of it."""
+
+    def __init__(self, folder: Path, seed: int, setting: Setting) -> None:
+        self.folder, self.seed, self.setting = folder, seed, setting
+        self.worlds = make_worlds(seed, setting)
+        self.dataset = Dataset.create(str(folder / "lake"))
+        self.dataset.append(self._frames())
+        self.first = self._write_manifest("first", self.dataset)
+        self._model = self._train("first", self.first)
+
+    def run(self) -> Iterator[Outcome]:
+        """Yield the detector before mining, then one outcome per strategy."""
+        evaluation, scores = self._evaluate("first", self.first, self._model)
+        yield self._outcome("before", scores, [])
+        pool = self._predict("first", self.first, self._model, "pool")
+        inputs = MineInputs(self.first, pool, evaluation)
+        budget = math.inf
+        for strategy in ("random", "mined"):
+            keys = self._ask(strategy, inputs, budget)
+            if strategy == "random" and self.setting.unit == "boxes":
+                budget = self._count_boxes(keys)
+            labelled = self._label(strategy, keys)
+            _, scores = self._evaluate(strategy, labelled, self._train(strategy, labelled))
+            yield self._outcome(strategy, scores, keys)
+
+    def _frames(self) -> Iterator[Frame]:
+        for world in self.worlds:
+            yield from simulate(world)
+
+    def _write_manifest(self, name: str, dataset: Dataset) -> Path:
+        path = self.folder / f"{name}.json"
+        dataset.manifest().write(path)
+        return path
+
+    def _train_config(self) -> TrainConfig:
+        config = train_small(self.setting.num_steps, CATEGORIES)
+        return config.replace(seed=self.seed, progress=False, logger="none")
+
+    def _train(self, name: str, dataset: Path) -> Path:
+        model = self.folder / f"model_{name}"
+        train(TrainInputs(dataset), TrainOutputs(model), self._train_config())
+        return model
+
+    def _predict(self, name: str, dataset: Path, model: Path, split: str) -> Path:
+        folder = self.folder / f"predictions_{name}_{split}"
+        predict(PredictInputs(dataset, model), PredictOutputs(folder), PredictConfig(split=split))
+        return folder
+
+    def _evaluate(self, name: str, dataset: Path, model: Path) -> tuple[Path, dict[str, float]]:
+        predictions = self._predict(name, dataset, model, "val")
+        folder = self.folder / f"evaluation_{name}"
+        config = EvaluateConfig(categories=CATEGORIES, bootstrap={"num_draws": 0})
+        scores = evaluate(
+            EvaluateInputs(dataset, predictions), EvaluateOutputs(evaluation=folder), config
+        )
+        return folder, scores
+
+    def _ask(self, strategy: str, inputs: MineInputs, max_boxes: float) -> list[FrameKey]:
+        """Return the frames that a strategy asks for, until their true boxes pass the budget."""
+        by_boxes = self.setting.unit == "boxes" and strategy == "mined"
+        config = MineConfig(
+            num_frames=self.setting.num_frames * (3 if by_boxes else 1),
+            strategy=strategy,
+            seed=self.seed,
+            weights=SignalWeights(),
+        )
+        folder = self.folder / f"request_{strategy}"
+        mine(inputs, MineOutputs(folder), config)
+        asked: list[FrameKey] = []
+        for key in LabelRequest.read(folder).keys:
+            if self._count_boxes([*asked, key]) > max_boxes:
+                break
+            asked.append(key)
+        return asked
+
+    def _truth(self, keys: Sequence[FrameKey]) -> dict:
+        common, rare = self.worlds
+        is_rare = [key.log == f"synthetic-{rare.seed}" for key in keys]
+        return oracle_labels(
+            common, [key for key, flag in zip(keys, is_rare, strict=True) if not flag]
+        ) | oracle_labels(rare, [key for key, flag in zip(keys, is_rare, strict=True) if flag])
+
+    def _count_boxes(self, keys: Sequence[FrameKey]) -> int:
+        return sum(len(boxes) for boxes in self._truth(keys).values())
+
+    def _label(self, strategy: str, keys: Sequence[FrameKey]) -> Path:
+        """Return the manifest of the first version with the frames labelled."""
+        dataset = Dataset.create(str(self.folder / f"lake_{strategy}"))
+        first = Dataset.open(Manifest.read(self.first, "dataset").reference)
+        dataset.append(first.iterate())
+        dataset.relabel(self._truth(keys), split="train")
+        return self._write_manifest(strategy, dataset)
+
+    def _outcome(
+        self, strategy: str, scores: dict[str, float], keys: Sequence[FrameKey]
+    ) -> Outcome:
+        rare_log = f"synthetic-{self.worlds[1].seed}"
+        kept = {f"{name}_bev_ap": scores.get(f"{name}_bev_ap50", 0.0) for name in CATEGORIES}
+        return Outcome(
+            seed=self.seed,
+            strategy=strategy,
+            frames=len(keys),
+            boxes=self._count_boxes(keys),
+            rare_share=sum(key.log == rare_log for key in keys) / max(len(keys), 1),
+            scores=kept | {"mean_bev_ap": float(np.mean(list(kept.values())))},
+        )
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean and the ends of Student's 95 % interval; NaN ends for fewer than two."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return mean, mean - reach, mean + reach
+
+
+def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Return mean and interval of each score, by strategy and for mined minus random."""
+    by = {
+        (outcome.seed, outcome.strategy): outcome.scores | {"boxes": float(outcome.boxes)}
+        for outcome in outcomes
+    }
+    seeds = sorted({seed for seed, _ in by})
+    summary = {}
+    for name in by[seeds[0], "before"]:
+        columns = {
+            strategy: [by[seed, strategy][name] for seed in seeds]
+            for strategy in ("before", "random", "mined")
+        }
+        difference = np.subtract(columns["mined"], columns["random"]).tolist()
+        summary[name] = {key: interval(values) for key, values in columns.items()}
+        summary[name]["mined - random"] = interval(difference)
+    return summary
+
+
+def verdict(summary: dict[str, dict[str, tuple[float, float, float]]]) -> str:
+    mean, low, high = summary["mean_bev_ap"]["mined - random"]
+    figures = f"{mean:+.3f} mean BEV AP (95 % interval {low:+.3f} to {high:+.3f})"
+    if low > 0:
+        return f"Mining beats chance here: {figures}."
+    if high < 0:
+        return f"Mining is worse than chance here: {figures}."
+    return f"No proof either way at this number of seeds: {figures}."
+
+
+def show(summary: dict[str, dict[str, tuple[float, float, float]]]) -> None:
+    columns = ("before", "random", "mined", "mined - random")
+    table = Table(title="mean and 95 % interval over seeds")
+    table.add_column("score")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, row in summary.items():
+        cells = [f"{m:.3f} [{low:.3f}, {high:.3f}]" for m, low, high in (row[c] for c in columns)]
+        table.add_row(name, *cells)
+    Console(width=140).print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--unit", choices=("frames", "boxes"), default="frames")
+    parser.add_argument("--json", type=Path, default=Path("build/bench_mining.json"))
+    given = parser.parse_args(arguments)
+    setting = Setting(given.frames, given.steps, given.unit)
+    outcomes: list[Outcome] = []
+    for seed in range(given.seeds):
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            for outcome in Experiment(Path(folder), seed, setting).run():
+                outcomes.append(outcome)
+                print(json.dumps(asdict(outcome)), flush=True)
+        print(f"seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+    summary = summarize(outcomes)
+    show(summary)
+    print(verdict(summary))
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    result = {"setting": asdict(setting), "summary": summary, "verdict": verdict(summary)}
+    result["outcomes"] = [asdict(outcome) for outcome in outcomes]
+    given.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
