@@ -16,6 +16,7 @@ from admlops.lake.store import Dataset
 from admlops.reporting.page import Picture, render_report
 from admlops.reporting.pictures import Pairing, draw_from_above, draw_in_image, pair_boxes
 from admlops.reporting.sources import (
+    MANIFEST_FILE,
     Round,
     RoundPaths,
     Run,
@@ -169,9 +170,10 @@ def _read_run(inputs: ReportInputs, releases_uri: str) -> Run:
 
 def _with_release(paths: RoundPaths, releases_uri: str) -> RoundPaths:
     """Add the published release of the round's model, where the pipeline did not hand it on."""
-    if paths.release is not None or paths.model is None or not releases_uri:
+    manifest = None if paths.model is None else paths.model / MANIFEST_FILE
+    if paths.release is not None or not releases_uri or manifest is None or not manifest.is_file():
         return paths
-    digest = Manifest.read(paths.model / "manifest.json", "model").digest
+    digest = Manifest.read(manifest, "model").digest
     return replace(paths, release=ReleaseStore(releases_uri).find_model(digest))
 
 
