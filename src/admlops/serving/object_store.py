@@ -6,6 +6,7 @@ keys, the web identity of the pod (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN).
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -140,27 +141,38 @@ class ObjectFolder:
         self._call("reading", name, get)
 
     def _call(self, doing: str, name: str, call: Callable[[], None]) -> None:
-        from minio.error import MinioException, S3Error
+        """Call the store, again where that may help.
+
+        Raises:
+            DataError: what is asked for is not there.
+            ServiceError: the store cannot be reached, refuses, or fails each time.
+        """
+        from minio.error import MinioException
         from urllib3.exceptions import HTTPError
 
         what = f"{self.uri}/{name}"
         for attempt in range(1, self._attempts + 1):
             try:
-                return call()
-            except S3Error as error:
-                if error.code in _ABSENT:
-                    raise DataError(f"{what}: is missing ({error.code})") from error
-                reason: Exception = error
-                final = error.code in _REFUSED
-            except (MinioException, HTTPError, OSError, ValueError) as error:
-                reason, final = error, False
-            if final or attempt == self._attempts:
-                raise ServiceError(
-                    f"object store at {self._endpoint}: {doing} {what} failed after {attempt} "
-                    f"attempt(s): {reason}. Check AWS_ENDPOINT_URL, the keys and their rights, "
-                    "and the network policy"
-                ) from reason
-            time.sleep(self._pause_s * 2 ** (attempt - 1))
+                call()
+            except (MinioException, HTTPError, ConnectionError, TimeoutError) as error:
+                code = _code_of(error)
+                if code in _ABSENT:
+                    raise DataError(f"{what}: is missing ({code})") from error
+                if code in _REFUSED or attempt == self._attempts:
+                    raise ServiceError(
+                        f"object store at {self._endpoint}: {doing} {what} failed after {attempt} "
+                        f"attempt(s): {code or ' '.join(str(error).split())}. Check "
+                        "AWS_ENDPOINT_URL, the keys and their rights, and the network policy"
+                    ) from error
+                time.sleep(self._pause_s * 2 ** (attempt - 1))
+            else:
+                return
+
+
+def _code_of(error: Exception) -> str:
+    """Return S3's code of an error; some servers' answers reach us as text only."""
+    found = re.search(r"<Code>(\w+)</Code>", str(error))
+    return found[1] if found else str(getattr(error, "code", "") or "")
 
 
 def _connect(endpoint: str, environment: Mapping[str, str]) -> "Minio":
