@@ -6,7 +6,13 @@ from pathlib import Path
 
 from admlops.checks.rules import find
 from admlops.errors import DataError
-from admlops.formats.kitti.sidecar import FILE_NAME, FrameNote, read_notes
+from admlops.formats.kitti.sidecar import (
+    FILE_NAME,
+    FrameNote,
+    NoteEntry,
+    index_notes,
+    read_note,
+)
 from admlops.structures.finding import Finding
 from admlops.structures.frame import FrameKey
 
@@ -22,14 +28,14 @@ class FrameFiles:
         folder: the ``training`` or ``testing`` folder.
         frame_id: the files' name without suffix.
         split: "train", "val" or "pool".
-        note: what the sidecar says about the frame, if there is a sidecar.
+        entry: where the sidecar is about the frame, if there is a sidecar.
         has_images: whether the folder has images at all.
     """
 
     folder: Path
     frame_id: str
     split: str
-    note: FrameNote | None
+    entry: NoteEntry | None
     has_images: bool
 
     @property
@@ -45,12 +51,18 @@ class FrameFiles:
     @property
     def key(self) -> FrameKey:
         """The frame's key: the sidecar's, or one made of its place and number."""
-        if self.note is not None:
-            return FrameKey(self.note.log, self.note.scene, self.note.timestamp_ns)
+        if self.entry is not None:
+            return self.entry.key
         is_number = self.frame_id.isascii() and self.frame_id.isdigit() and len(self.frame_id) < 10
         digest = hashlib.sha256(self.frame_id.encode()).digest()
         number = int(self.frame_id) if is_number else 10**9 + int.from_bytes(digest[:4], "big")
         return FrameKey("kitti", self.folder.name, number * _NS_PER_FRAME)
+
+    def note(self) -> FrameNote | None:
+        """Return what the sidecar says about the frame, if there is a sidecar."""
+        if self.entry is None:
+            return None
+        return read_note(self.folder.parent / FILE_NAME, self.entry)
 
     def path(self, kind: str, suffix: str) -> Path:
         """Return the path of one of the frame's files."""
@@ -86,7 +98,7 @@ def list_frames(root: Path, split: str | None = None) -> KittiFolder:
     folders = [folder for name in ("training", "testing") if (folder := root / name).is_dir()]
     if not folders:
         raise DataError(f"{root}: not a KITTI object folder; it has no 'training' or 'testing'")
-    notes, findings = _notes(root)
+    entries, findings = _entries(root)
     listed = _listed(root, findings)
     frames: list[FrameFiles] = []
     seen: dict[FrameKey, str] = {}
@@ -95,9 +107,9 @@ def list_frames(root: Path, split: str | None = None) -> KittiFolder:
     for folder, frame_id, its_split in listed:
         if split is not None and its_split != split:
             continue
-        note = None if notes is None else notes.get(f"{folder.name}/{frame_id}")
-        files = FrameFiles(folder, frame_id, its_split, note, folder in with_images)
-        if notes is not None and note is None:
+        entry = None if entries is None else entries.get(f"{folder.name}/{frame_id}")
+        files = FrameFiles(folder, frame_id, its_split, entry, folder in with_images)
+        if entries is not None and entry is None:
             findings.append(find("KITTI013", files.name, f"no line of {FILE_NAME} is about it"))
             num_refused += 1
         elif files.key in seen:
@@ -109,12 +121,12 @@ def list_frames(root: Path, split: str | None = None) -> KittiFolder:
     return KittiFolder(root, tuple(frames), tuple(findings), num_refused)
 
 
-def _notes(root: Path) -> tuple[dict[str, FrameNote] | None, list[Finding]]:
+def _entries(root: Path) -> tuple[dict[str, NoteEntry] | None, list[Finding]]:
     path = root / FILE_NAME
     if not path.is_file():
         return None, []
-    notes, problems = read_notes(path)
-    return notes, [find("KITTI013", path.name, problem) for problem in problems]
+    entries, problems = index_notes(path)
+    return entries, [find("KITTI013", path.name, problem) for problem in problems]
 
 
 def _listed(root: Path, findings: list[Finding]) -> list[tuple[Path, str, str]]:

@@ -108,7 +108,7 @@ class _FrameReader:
         size_px = self._image_size(encoded, calibration, table)
         lidar = LidarSweep(calibration.lidar, points)
         boxes, regions = self._boxes(table)
-        note = files.note
+        note = files.note()
         frame = Frame(
             key=files.key,
             frame_id=files.frame_id,

@@ -5,21 +5,24 @@ One JSON object per line in ``admlops_frames.jsonl`` beside ``ImageSets``; other
 
 import json
 from pathlib import Path
-from typing import Any
+from sys import intern
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from admlops.config import Config
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import Frame
+from admlops.structures.frame import Frame, FrameKey
 
 FILE_NAME = "admlops_frames.jsonl"
 
 
 class FrameNote(Config):
-    """One line of the file."""
+    """One line of the file; fields that a later version adds are passed over."""
+
+    model_config = ConfigDict(extra="ignore")
 
     name: str
     """Folder and frame, for example "training/000042"."""
@@ -39,8 +42,6 @@ class FrameNote(Config):
     """Track of each box, in the label file's order."""
     velocities_mps: tuple[tuple[float | None, float | None], ...] = ()
     """Velocity of each box, in the label file's order."""
-    num_points: tuple[int, ...] = ()
-    """Lidar points in each box, for frames whose sweep is left out."""
 
     @classmethod
     def from_frame(cls, frame: Frame, name: str) -> "FrameNote":
@@ -60,7 +61,6 @@ class FrameNote(Config):
             global_from_ego=tuple(frame.global_from_ego[:3].ravel().tolist()),
             track_ids=tuple(str(track) for track in boxes.track_id),
             velocities_mps=tuple(velocities),
-            num_points=tuple(boxes.num_points.tolist()),
         )
 
     @property
@@ -82,19 +82,40 @@ class FrameNote(Config):
         return json.dumps(self.to_json_dict(), separators=(",", ":")) + "\n"
 
 
-def read_notes(path: Path) -> tuple[dict[str, FrameNote], list[str]]:
-    """Return the notes by name, and a description of each line that is not one."""
-    notes: dict[str, FrameNote] = {}
+class NoteEntry(NamedTuple):
+    """Where a frame's line is in the file, and the key that it gives to the frame."""
+
+    key: FrameKey
+    start: int
+    length: int
+
+
+def index_notes(path: Path) -> tuple[dict[str, NoteEntry], list[str]]:
+    """Return where each frame's line is, by name, and a description of each line that is bad.
+
+    The notes themselves are not kept, so that memory stays small however many frames there are.
+    """
+    entries: dict[str, NoteEntry] = {}
     problems = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            values: Any = json.loads(line)
-            note = FrameNote.model_validate(values)
-        except (ValueError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            problems.append(f"line {number}: {reason}")
-            continue
-        notes[note.name] = note
-    return notes, problems
+    start = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                try:
+                    note = FrameNote.model_validate_json(line)
+                except ValidationError as error:
+                    reason = error.errors(include_url=False)[0]
+                    where = ".".join(map(str, reason["loc"]))
+                    problems.append(f"line {number}: {where} {reason['msg']}")
+                else:
+                    key = FrameKey(intern(note.log), intern(note.scene), note.timestamp_ns)
+                    entries[note.name] = NoteEntry(key, start, len(line))
+            start += len(line)
+    return entries, problems
+
+
+def read_note(path: Path, entry: NoteEntry) -> FrameNote:
+    """Return one line of the file."""
+    with path.open("rb") as file:
+        file.seek(entry.start)
+        return FrameNote.model_validate_json(file.read(entry.length))
