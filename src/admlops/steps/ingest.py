@@ -5,13 +5,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
 from admlops.checks.findings import FindingLog
-from admlops.checks.rules import RULES
+from admlops.checks.rules import RULES, find
 from admlops.config import Config
 from admlops.errors import DataError
 from admlops.files import write_atomically, write_folder_atomically
@@ -25,6 +26,7 @@ from admlops.structures.frame import Frame
 from admlops.structures.manifest import Manifest
 
 FINDINGS_FILE = "findings.json"
+QUARANTINE_FILE = "quarantine.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class IngestOutputs:
 
     Attributes:
         dataset: manifest of the dataset version that holds the source's good frames.
-        findings: folder of `findings.json`: what is wrong with the others.
+        findings: folder of `findings.json`, what is wrong with the others by rule, and of
+            `quarantine.jsonl`, one line for every reason to leave a frame out.
     """
 
     dataset: Path
@@ -68,6 +71,7 @@ class _Intake:
 
     folder: KittiFolder
     categories: Mapping[str, str]
+    quarantine: TextIO
     log: FindingLog = field(default_factory=FindingLog)
     num_quarantined: int = 0
 
@@ -78,6 +82,8 @@ class _Intake:
     def note(self, findings: tuple[Finding, ...]) -> None:
         for finding in findings:
             self.log.add(finding.rule.rule_id, finding.where, finding.what)
+            if finding.rule.severity == "error":
+                self.quarantine.write(json.dumps(finding.to_json_dict()) + "\n")
 
     @property
     def num_listed(self) -> int:
@@ -96,7 +102,7 @@ class _Intake:
     def refuse_conflicts(self, report: AppendReport) -> None:
         for key in report.conflicts:
             what = "the dataset holds other sensor data under this key"
-            self.log.add("KITTI015", str(key), what)
+            self.note((find("KITTI015", str(key), what),))
         self.num_quarantined += len(report.conflicts)
 
 
@@ -111,14 +117,17 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
         ServiceError: the object store failed.
     """
     root, licences, source_digest = _open_source(inputs.source)
-    intake = _Intake(list_frames(root), config.categories)
-    if intake.num_listed == 0:
+    folder = list_frames(root)
+    if not folder.frames and not folder.num_refused:
         raise DataError(f"{root}: no frames; expected files in 'training' or 'testing'")
     dataset = Dataset.create(config.lake_uri, licences=licences)
-    report = dataset.append(intake.frames())
-    intake.refuse_conflicts(report)
+    with write_folder_atomically(outputs.findings) as draft:
+        with (draft / QUARANTINE_FILE).open("w") as quarantine:
+            intake = _Intake(folder, config.categories, quarantine)
+            report = dataset.append(intake.frames())
+            intake.refuse_conflicts(report)
+        _write_findings(draft, intake, root)
     share = intake.num_quarantined / intake.num_listed
-    _write_findings(outputs.findings, intake, root)
     if share > config.max_quarantine_share:
         raise DataError(_explain(intake, root, share, config, outputs.findings))
     scores = {
@@ -164,7 +173,7 @@ def _settle(
     return dataset
 
 
-def _write_findings(path: Path, intake: _Intake, root: Path) -> None:
+def _write_findings(folder: Path, intake: _Intake, root: Path) -> None:
     log = intake.log
     values = {
         "subject": str(root),
@@ -174,8 +183,7 @@ def _write_findings(path: Path, intake: _Intake, root: Path) -> None:
         "rules": dict(sorted(log.counts.items())),
         "findings": [finding.to_json_dict() for finding in log.ordered()],
     }
-    with write_folder_atomically(path) as folder:
-        write_atomically(folder / FINDINGS_FILE, json.dumps(values, indent=2) + "\n")
+    write_atomically(folder / FINDINGS_FILE, json.dumps(values, indent=2) + "\n")
 
 
 def _explain(

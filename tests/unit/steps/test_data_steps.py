@@ -126,6 +126,8 @@ def test_bad_frames_are_quarantined_with_a_reason_and_the_run_goes_on(workspace)
         "training/velodyne/000001",
         "training/label_2/000002",
     }
+    lines = (workspace / "run_findings" / "quarantine.jsonl").read_text().splitlines()
+    assert {json.loads(line)["rule_id"] for line in lines} == {"KITTI002", "KITTI006"}
     assert len(Dataset.open(str(workspace / "lake")).keys()) == 10
 
 
