@@ -87,11 +87,14 @@ class MatchCollector:
         measures: the ways of matching.
         neighbours: category that is near a measured one, by name.
         min_points: labels that are known to hold fewer lidar points are not counted.
+        region_m: smallest x y and largest x y in the ego frame; outside of it labels are not
+            counted and predictions that find nothing are forgiven. None is everywhere.
     """
 
     measures: tuple[Measure, ...]
     neighbours: dict[str, str]
     min_points: int = 0
+    region_m: tuple[float, float, float, float] | None = None
     _parts: dict[str, list[CategoryMatches]] = field(default_factory=dict)
     _num_frames: int = 0
 
@@ -113,13 +116,14 @@ class MatchCollector:
         label_frame = labels.frame_of_box()[chosen_labels]
         points = labels.num_points[chosen_labels]
         counted = (role[chosen_labels] == 1) & ((points < 0) | (points >= self.min_points))
+        counted &= self._inside(labels.boxes_7[chosen_labels])
         own = np.flatnonzero(predictions.look_up({category: 1}, 0) == 1)
         frame = predictions.frame_of_box()[own]
         order = np.lexsort((-predictions.score[own], frame))
         own, frame = own[order], frame[order]
         label_11, own_11 = _as_11(labels, chosen_labels), _as_11(predictions, own)
         offsets = _offsets(labels.num_frames, label_frame, frame)
-        covered = _covered(labels, own_11, frame)
+        forgiven = _covered(labels, own_11, frame) | ~self._inside(own_11)
         measures = tuple(item for item in self.measures if item.category == category)
         matches = np.empty((len(measures), len(own)), dtype=np.int64)
         for row, measure in enumerate(measures):
@@ -131,7 +135,7 @@ class MatchCollector:
                 METRIC_CODES[measure.metric],
                 measure.threshold,
             )
-        matches[(matches == UNMATCHED) & covered] = FORGIVEN
+        matches[(matches == UNMATCHED) & forgiven] = FORGIVEN
         return CategoryMatches(
             measures=measures,
             num_frames=labels.num_frames,
@@ -146,6 +150,14 @@ class MatchCollector:
             score=predictions.score[own],
             matches=matches,
         )
+
+    def _inside(self, boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return (N,) whether the centres of boxes are in the region."""
+        if self.region_m is None:
+            return np.ones(len(boxes), dtype=np.bool_)
+        low, high = np.array(self.region_m[:2]), np.array(self.region_m[2:])
+        inside = (boxes[:, :2] >= low) & (boxes[:, :2] <= high)
+        return np.asarray(inside.all(axis=1), dtype=np.bool_)
 
 
 def _as_11(boxes: FlatBoxes, rows: NDArray[np.int64]) -> NDArray[np.float64]:

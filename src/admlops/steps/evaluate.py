@@ -92,6 +92,8 @@ class EvaluateConfig(Config):
     """Categories near a scored one: finding them is neither right nor wrong."""
     min_points: int = Field(default=1, ge=0)
     """Labels known to hold fewer lidar points are not counted in slices, scores and distances."""
+    region_m: tuple[float, float, float, float] | None = None
+    """Smallest x y, largest x y: outside, nothing is counted in slices, scores and distances."""
     slices: SliceConfig = SliceConfig()
     """Parts that are scored on their own."""
     bootstrap: BootstrapConfig = BootstrapConfig()
@@ -179,7 +181,9 @@ def _open(inputs: EvaluateInputs, config: EvaluateConfig) -> tuple[Iterator[Chun
 def _collect(chunks: Iterable[Chunk], config: EvaluateConfig, in_detail: bool) -> _Found:
     """Read all frames once; keep what the figures need."""
     evaluator = KittiEvaluator(config.kitti_protocol())
-    collector = MatchCollector(config.measures(), config.neighbours, config.min_points)
+    collector = MatchCollector(
+        config.measures(), config.neighbours, config.min_points, config.region_m
+    )
     frames: list[FrameKey | str] = []
     tags: list[tuple[str, ...]] = []
     for chunk in chunks:

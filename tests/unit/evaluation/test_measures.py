@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from label_text import flat, row
 
 from admlops.evaluation.average_precision import average_precision
@@ -80,6 +82,28 @@ class TestMatching:
         matches = collector.result()[0]
         assert matches.counted.tolist() == [False, True]
         assert matches.matches[0].tolist() == [FORGIVEN, 1]
+
+    def test_outside_of_the_region_nothing_counts(self) -> None:
+        collector = MatchCollector((CAR_BEV,), {}, 0, region_m=(0.0, -20.0, 50.0, 20.0))
+        labels = [[row(z_m=10), row(z_m=60), row(z_m=30, x_m=25)]]
+        predictions = [[row(z_m=60, score=0.9), row(z_m=70, score=0.8), row(z_m=40, score=0.7)]]
+        collector.add(flat(labels), flat(predictions))
+        matches = collector.result()[0]
+        assert matches.counted.tolist() == [True, False, False]
+        assert matches.matches[0].tolist() == [FORGIVEN, FORGIVEN, UNMATCHED]
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.tuples(st.floats(-30, 30), st.floats(5, 60)), min_size=1, max_size=8))
+    def test_labels_as_predictions_are_perfect(self, places: list[tuple[float, float]]) -> None:
+        measures = tuple(Measure("car", metric, 0.3) for metric in ("bev", "3d", "2d", "distance"))
+        collector = MatchCollector(measures, {}, 0)
+        rows = [row(x_m=x, z_m=z, left_px=index * 200) for index, (x, z) in enumerate(places)]
+        scored = [f"{text} {0.1 + index / 100}" for index, text in enumerate(rows)]
+        collector.add(flat([rows]), flat([scored]))
+        matches = collector.result()[0]
+        whole = next(make_slices(matches, [()], SliceConfig()))
+        for index in range(len(measures)):
+            assert average_precision(rank(matches, index, whole)) == 1.0
 
     def test_chunks_number_labels_through(self) -> None:
         collector = MatchCollector((CAR_BEV,), {}, 0)
