@@ -168,6 +168,10 @@ def _open(inputs: EvaluateInputs, config: EvaluateConfig) -> tuple[Iterator[Chun
         names = names_to_evaluate(inputs.labels, folder)
         chunks = read_folder_chunks(inputs.labels, folder, names, config.chunk_frames)
         return chunks, -(-len(names) // config.chunk_frames), str(inputs.labels)
+    if not inputs.labels.exists():
+        raise DataError(
+            f"{inputs.labels}: absent; give a folder of KITTI label files or a dataset's manifest"
+        )
     from admlops.evaluation.dataset_chunks import count_predictions, read_dataset_chunks
     from admlops.lake.store import Dataset
 

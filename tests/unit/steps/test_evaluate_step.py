@@ -103,6 +103,12 @@ class TestFolders:
             evaluate(inputs, EvaluateOutputs(), CARS)
 
 
+def test_absent_labels_are_named(tmp_path: Path) -> None:
+    inputs = EvaluateInputs(tmp_path / "absent", tmp_path)
+    with pytest.raises(DataError, match="absent; give a folder of KITTI label files"):
+        evaluate(inputs, EvaluateOutputs(), CARS)
+
+
 def make_frame(index: int, boxes: Boxes | None, tags: tuple[str, ...] = ()) -> Frame:
     sensor = CalibratedSensor(
         "camera_front",
