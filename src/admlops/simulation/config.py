@@ -116,7 +116,7 @@ class WorldConfig(Config):
     camera: CameraConfig = CameraConfig()
     """The camera."""
     images: bool = True
-    """Whether frames carry a rendered image."""
+    """Whether images are rendered; without, frames keep the camera's calibration."""
 
     def group(self, split: SplitName) -> SceneGroup:
         """Return the scenes of a split."""

@@ -81,21 +81,20 @@ def simulate_frame(
     view, solids, points = _look(config, scene, rays, random, frame_index)
     truth = _truth(config, scene, view, camera)
     position, yaw = scene.place((scene.ego,), float(scene.times_s[frame_index]))
-    image = None
+    size_px = (config.camera.width_px, config.camera.height_px)
+    encoded = b""
     if config.images:
-        size = (config.camera.width_px, config.camera.height_px)
         pose = Pose2(float(position[0, 0]), float(position[0, 1]), float(yaw[0]))
-        encoded = render_image(scene, solids, pose, camera, size)
-        is_pool = scene.split == "pool"
-        regions = np.empty((0, 4)) if is_pool else truth.ignore_regions_px
-        image = CameraImage(camera, encoded, *size, regions)
+        encoded = render_image(scene, solids, pose, camera, size_px)
+    is_pool = scene.split == "pool"
+    regions = np.empty((0, 4)) if is_pool else truth.ignore_regions_px
     return Frame(
         key=key,
         frame_id=frame_id,
         global_from_ego=make_transform(rotation_about_z(float(yaw[0])), position[0]),
         lidar=LidarSweep(_lidar(config.lidar), points),
-        camera=image,
-        boxes=None if scene.split == "pool" else truth.boxes,
+        camera=CameraImage(camera, encoded, *size_px, regions),
+        boxes=None if is_pool else truth.boxes,
         tags=scene.tags,
         split=scene.split,
         source=f"simulation:seed={config.seed}",
