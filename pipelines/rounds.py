@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Model
+
 from admlops_components.build import build
 from admlops_components.evaluate import evaluate
 from admlops_components.export import export
@@ -11,8 +14,6 @@ from admlops_components.predict import predict
 from admlops_components.publish import publish
 from admlops_components.train import train
 from admlops_components.verify import verify
-from kfp import dsl
-from kfp.dsl import Artifact, Dataset, Input, Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,32 @@ class RoundConfigs:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The tasks of one round that others take outputs from or wait for."""
+    """The artifacts of one round, and the task that ends it."""
 
     model: Any
+    exported: Any
     predictions: Any
     evaluation: Any
     verification: Any
     verdict: Any
     published: Any
+
+    def reported(self) -> dict[str, Any]:
+        """Return what the report takes of the last round, by its names."""
+        return {"exported": self.exported, **self._of_any_round()}
+
+    def reported_as_baseline(self) -> dict[str, Any]:
+        """Return what the report takes of an earlier round, by its names."""
+        return {f"{name}_baseline": value for name, value in self._of_any_round().items()}
+
+    def _of_any_round(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "predictions": self.predictions,
+            "evaluation": self.evaluation,
+            "verification": self.verification,
+            "verdict": self.verdict,
+        }
 
 
 @dsl.pipeline(name="publish-if-passed")
@@ -74,38 +93,38 @@ def publish_if_passed(
         published.set_caching_options(False)
 
 
-def train_round(configs: RoundConfigs, dataset: Any, baseline: Any = None) -> Round:
+def train_round(configs: RoundConfigs, dataset: Any, after: Any, baseline: Any = None) -> Round:
     """Add one round to the pipeline under construction: train, prove, and publish what passes.
 
     Args:
         configs: the steps' configs.
         dataset: the dataset artifact.
+        after: the task that must have succeeded before training starts.
         baseline: the evaluation artifact that the gate compares with; None where there is none.
     """
-    trained = train(config=configs.train, dataset=dataset)
+    trained = train(config=configs.train, dataset=dataset).after(after)
     model = trained.outputs["model"]
     predicted = predict(config=configs.predict, dataset=dataset, model=model)
     predictions = predicted.outputs["predictions"]
     evaluated = evaluate(config=configs.evaluate, labels=dataset, predictions=predictions)
     evaluation = evaluated.outputs["evaluation"]
-    exported = export(config=configs.export, model=model)
-    built = build(config=configs.build, exported=exported.outputs["exported"], dataset=dataset)
-    runtime = built.outputs["built"]
-    verified = verify(config=configs.verify, model=model, built=runtime, dataset=dataset)
+    exported = export(config=configs.export, model=model).outputs["exported"]
+    built = build(config=configs.build, exported=exported, dataset=dataset).outputs["built"]
+    verified = verify(config=configs.verify, model=model, built=built, dataset=dataset)
     verification = verified.outputs["verification"]
-    optional = {} if baseline is None else {"baseline": baseline}
+    compared = {} if baseline is None else {"baseline": baseline}
     decided = gate(
-        config=configs.gate, evaluation=evaluation, verification=verification, **optional
+        config=configs.gate, evaluation=evaluation, verification=verification, **compared
     )
     decided.set_caching_options(False)
     verdict = decided.outputs["verdict"]
     published = publish_if_passed(
         passed=decided.outputs["Output"],
         publish_config=configs.publish,
-        built=runtime,
+        built=built,
         dataset=dataset,
         verification=verification,
         evaluation=evaluation,
         verdict=verdict,
     )
-    return Round(model, predictions, evaluation, verification, verdict, published)
+    return Round(model, exported, predictions, evaluation, verification, verdict, published)

@@ -1,46 +1,195 @@
 """Named configurations: functions that return a complete config for every step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from admlops.config import Config
+from admlops.curation.ledger import LabelLimit
+from admlops.detection.config import PillarDetectorConfig
+from admlops.detection.presets import pointpillars_kitti, small_detector
 from admlops.errors import ConfigError
+from admlops.loading.config import AugmentationConfig, LoadingConfig
+from admlops.simulation.config import ObjectRates, SceneGroup, WorldConfig
+from admlops.steps.analyze import AnalyzeConfig
+from admlops.steps.annotate import AnnotateConfig, OracleAnnotator
+from admlops.steps.build import BuildConfig
+from admlops.steps.check import CheckConfig
+from admlops.steps.collect import CollectConfig, FolderOrigin, SimulationOrigin
+from admlops.steps.evaluate import EvaluateConfig
+from admlops.steps.export import ExportConfig
+from admlops.steps.gate import GateConfig
+from admlops.steps.ingest import IngestConfig
+from admlops.steps.mine import MineConfig
+from admlops.steps.predict import PredictConfig
+from admlops.steps.publish import PublishConfig
+from admlops.steps.report import ReportConfig
+from admlops.steps.train import TrainConfig
+from admlops.steps.verify import VerifyConfig
+
+NUMERIC_PARITY = {"openvino_max_abs_diff": 0.01, "onnxruntime_max_abs_diff": 0.01}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One config per pipeline parameter.
+    """One config per task of a pipeline.
 
-    A parameter is called like its step, or like its step with a suffix where a pipeline runs the
-    step twice with other settings ("predict", "predict_pool").
+    A config is called like its step, or like its step with a suffix where a pipeline runs the step
+    twice with other settings ("predict", "predict_pool").
     """
 
     name: str
     configs: Mapping[str, Config]
 
-    def config(self, parameter: str) -> dict[str, Any]:
-        """Return the config of a pipeline parameter as plain JSON types.
+    def config(self, name: str) -> dict[str, Any]:
+        """Return one config as plain JSON types, without what is None: KFP cannot carry it.
 
         Raises:
-            ConfigError: the recipe has none for it.
+            ConfigError: the recipe has none of that name.
         """
-        if parameter not in self.configs:
+        if name not in self.configs:
             known = ", ".join(self.configs)
-            raise ConfigError(f"recipe {self.name!r} has no config {parameter!r}; it has {known}")
-        return self.configs[parameter].to_json_dict()
+            raise ConfigError(f"recipe {self.name!r} has no config {name!r}; it has {known}")
+        return self.configs[name].model_dump(mode="json", exclude_none=True)
 
     def override(self, values: Mapping[str, Mapping[str, Any]]) -> "Recipe":
         """Return the recipe with fields of some configs replaced; nested mappings are merged.
 
         Raises:
-            ConfigError: a parameter or field is unknown, or a value is not allowed.
+            ConfigError: a config or field is unknown, or a value is not allowed.
         """
         configs = dict(self.configs)
-        for parameter, changes in values.items():
-            merged = _merge(self.config(parameter), changes)
-            configs[parameter] = type(configs[parameter]).parse(merged, where=parameter)
+        for name, changes in values.items():
+            merged = _merge(self.config(name), changes)
+            configs[name] = type(configs[name]).parse(merged, where=name)
         return Recipe(self.name, configs)
+
+
+def demo(store: str) -> Recipe:
+    """Return the closed loop on a small synthetic world: minutes on two CPU cores."""
+    world = demo_world()
+    detector = small_detector("centerpoint")
+    return Recipe(
+        "demo",
+        {
+            "collect": CollectConfig(
+                origin=SimulationOrigin(world=world, destination=Path(store) / "world")
+            ),
+            **_common(store, detector),
+            "train": TrainConfig(
+                detector=detector,
+                loading=LoadingConfig(augmentation=_light_augmentation()),
+                num_steps=400,
+                batch_size=4,
+            ),
+            "predict": PredictConfig(split="val"),
+            "predict_pool": PredictConfig(split="pool", score_threshold=0.05),
+            "gate": GateConfig(
+                min_scores={"car_bev_ap50": 0.7}, max_scores=NUMERIC_PARITY, tolerance=0.03
+            ),
+            "mine": MineConfig(
+                num_frames=40,
+                ledger=f"{store}/label_ledger.jsonl",
+                limit=LabelLimit(frames=200.0),
+            ),
+            "annotate": AnnotateConfig(annotator=OracleAnnotator(world=world)),
+            "report": ReportConfig(
+                title="The closed loop on a synthetic world", releases_uri=_releases(store)
+            ),
+        },
+    )
+
+
+def demo_world() -> WorldConfig:
+    """Return the demo's world: the pool holds rain and night that the training scenes lack."""
+    return WorldConfig(
+        train=SceneGroup(num_scenes=12, rain_share=0.1, night_share=0.2),
+        val=SceneGroup(num_scenes=6, rain_share=0.4, night_share=0.3),
+        pool=SceneGroup(
+            num_scenes=10, rain_share=0.4, night_share=0.3, rates=ObjectRates(cyclist=4.0)
+        ),
+    )
+
+
+def kitti(store: str, source: str) -> Recipe:
+    """Return a small detector on a folder in the KITTI object format; a few frames will do."""
+    detector = small_detector("centerpoint")
+    return Recipe("kitti", _kitti_configs(store, source, detector, num_steps=400, batch_size=4))
+
+
+def kitti_pointpillars(store: str, source: str) -> Recipe:
+    """Return the paper's PointPillars with its schedule of 160 epochs; meant for a GPU."""
+    steps = 160 * 3712 // 4
+    detector = pointpillars_kitti()
+    configs = _kitti_configs(store, source, detector, num_steps=steps, batch_size=4)
+    return Recipe("kitti_pointpillars", configs)
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "demo": demo,
+    "kitti": kitti,
+    "kitti_pointpillars": kitti_pointpillars,
+}
+"""Every recipe by name; those with a parameter `source` need a folder of raw data."""
+
+
+def load_recipe(name: str, store: str, source: str = "") -> Recipe:
+    """Return a recipe whose lake, releases and ledger are below `store`.
+
+    Raises:
+        ConfigError: there is no such recipe, or it needs a source and none is given.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"no recipe is called {name!r}; recipes are {', '.join(RECIPES)}")
+    if RECIPES[name] is demo:
+        return demo(store)
+    if not source:
+        raise ConfigError(f"recipe {name!r} needs raw data: give --source FOLDER")
+    return RECIPES[name](store, source)
+
+
+def _releases(store: str) -> str:
+    return f"{store}/serving"
+
+
+def _common(store: str, detector: PillarDetectorConfig) -> dict[str, Config]:
+    """Return the configs that all recipes share."""
+    return {
+        "ingest": IngestConfig(lake_uri=f"{store}/lake"),
+        "check": CheckConfig(detector=detector),
+        "analyze": AnalyzeConfig(),
+        "evaluate": EvaluateConfig(),
+        "export": ExportConfig(),
+        "build": BuildConfig(),
+        "verify": VerifyConfig(),
+        "publish": PublishConfig(releases_uri=_releases(store)),
+    }
+
+
+def _kitti_configs(
+    store: str, source: str, detector: PillarDetectorConfig, num_steps: int, batch_size: int
+) -> dict[str, Config]:
+    return {
+        "collect": CollectConfig(origin=FolderOrigin.fingerprinted(Path(source).absolute())),
+        **_common(store, detector),
+        "train": TrainConfig(
+            detector=detector,
+            loading=LoadingConfig(camera_view=True),
+            num_steps=num_steps,
+            batch_size=batch_size,
+        ),
+        "predict": PredictConfig(split="val", camera_view=True),
+        "gate": GateConfig(max_scores=NUMERIC_PARITY, published_uri=_releases(store)),
+        "report": ReportConfig(title="KITTI object detection", releases_uri=_releases(store)),
+    }
+
+
+def _light_augmentation() -> AugmentationConfig:
+    """Return mild changes: the synthetic world is plain, and training is short."""
+    return AugmentationConfig(
+        rotation_rad=0.2, object_rotation_rad=0.0, object_translation_m=0.0, objects_per_frame={}
+    )
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

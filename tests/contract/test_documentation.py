@@ -47,7 +47,8 @@ def test_every_recipe_builds(name: str) -> None:
     recipe = load_recipe(name, store="/mnt/admlops", source="/data/kitti")
     assert {word.partition("_")[0] for word in recipe.configs} <= set(STEPS)
     for parameter in recipe.configs:
-        assert recipe.config(parameter) is not None
+        written = recipe.config(parameter)
+        assert type(recipe.configs[parameter]).parse(written) == recipe.configs[parameter]
 
 
 def test_make_targets_are_documented() -> None:

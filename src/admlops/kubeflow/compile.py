@@ -37,9 +37,9 @@ def load_pipeline(name: str) -> Any:  # noqa: ANN401 - kfp's GraphComponent is u
 
 
 def pipeline_arguments(pipeline: Any, recipe: Recipe) -> dict[str, Any]:  # noqa: ANN401
-    """Return the arguments that a recipe gives a pipeline: one config per parameter."""
+    """Return the arguments that a recipe gives a pipeline: one config per `<step>_config`."""
     names = inspect.signature(pipeline.pipeline_func).parameters
-    return {name: recipe.config(name) for name in names}
+    return {name: recipe.config(name.removesuffix("_config")) for name in names}
 
 
 def compile_pipeline(

@@ -1,5 +1,6 @@
 """The step `collect`: simulate drives, or register a folder of recorded data."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,18 @@ class FolderOrigin(Config):
     """Folder in the KITTI object layout."""
     licences: tuple[str, ...] = ("CC-BY-NC-SA-3.0",)
     """Terms under which the data may be used; KITTI's by default."""
+    fingerprint: str = ""
+    """Of names, sizes and times of the files: a changed folder makes a cached run start anew."""
+
+    @classmethod
+    def fingerprinted(cls, path: Path) -> "FolderOrigin":
+        """Return the origin with the fingerprint of what the folder holds now, if it is here."""
+        whole = hashlib.sha256()
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            status = file.stat()
+            name = file.relative_to(path)
+            whole.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        return cls(path=path, fingerprint=whole.hexdigest()[:16] if path.is_dir() else "")
 
 
 class CollectConfig(Config):

@@ -11,6 +11,8 @@ from admlops.errors import DataError, GateError
 from admlops.evaluation.result import REPLICATES_FILE, Evaluation, Replicates
 from admlops.evaluation.verdict import Candidate, Comparison, Verdict, check_thresholds, compare
 from admlops.files import write_folder_atomically
+from admlops.serving.release import EVALUATION_FOLDER
+from admlops.serving.store import ReleaseStore
 from admlops.steps.step import Scores
 
 VERIFICATION_FILE = "verification.json"
@@ -57,6 +59,8 @@ class GateConfig(Config):
     """Slices with fewer labels are not compared."""
     together: bool = True
     """Whether the confidence is that all intervals hold at once, or each on its own."""
+    published_uri: str = ""
+    """Store of releases: where no baseline is given, the current release's evaluation is it."""
     enforce: bool = False
     """Raise where the verdict is no; otherwise the answer is only returned and written."""
 
@@ -73,8 +77,9 @@ def gate(inputs: GateInputs, outputs: GateOutputs, config: GateConfig) -> Scores
     reasons = check_thresholds(scores, config.min_scores, config.max_scores)
     compared_with = "nothing, as no model is published yet"
     num_compared = 0
-    if inputs.baseline is not None and inputs.baseline.exists():
-        published = _read(inputs.baseline)
+    baseline = inputs.baseline or _published_evaluation(config.published_uri)
+    if baseline is not None:
+        published = _read(baseline)
         rules = Comparison(config.confidence, config.tolerance, config.min_labels, config.together)
         compared = compare(model, published, rules)
         num_compared = len(compared)
@@ -91,6 +96,15 @@ def gate(inputs: GateInputs, outputs: GateOutputs, config: GateConfig) -> Scores
         "num_failed": float(len(verdict.failed)),
         "num_compared": float(num_compared),
     }
+
+
+def _published_evaluation(releases_uri: str) -> Path | None:
+    """Return the evaluation that the current release carries, or None before the first."""
+    if not releases_uri:
+        return None
+    store = ReleaseStore(releases_uri)
+    pointer = store.current()
+    return store.path(pointer.release_id) / EVALUATION_FOLDER if pointer else None
 
 
 def _read(folder: Path) -> Candidate:

@@ -1,0 +1,99 @@
+"""The closed loop: what the published model gets wrong decides what is labelled next."""
+
+from kfp import dsl
+from kfp.dsl import Artifact
+
+from admlops_components.analyze import analyze
+from admlops_components.annotate import annotate
+from admlops_components.check import check
+from admlops_components.collect import collect
+from admlops_components.ingest import ingest
+from admlops_components.mine import mine
+from admlops_components.predict import predict
+from admlops_components.report import report
+from admlops_pipelines.rounds import RoundConfigs, train_round
+
+
+@dsl.pipeline(name="closed-loop")
+def closed_loop(
+    collect_config: dict,
+    ingest_config: dict,
+    check_config: dict,
+    analyze_config: dict,
+    train_config: dict,
+    predict_config: dict,
+    predict_pool_config: dict,
+    evaluate_config: dict,
+    export_config: dict,
+    build_config: dict,
+    verify_config: dict,
+    gate_config: dict,
+    publish_config: dict,
+    mine_config: dict,
+    annotate_config: dict,
+    report_config: dict,
+) -> Artifact:
+    """Train and publish; mine, label, and do it again; keep the first release if it is better.
+
+    Args:
+        collect_config: the fields of CollectConfig.
+        ingest_config: the fields of IngestConfig.
+        check_config: the fields of CheckConfig.
+        analyze_config: the fields of AnalyzeConfig.
+        train_config: the fields of TrainConfig, for both rounds.
+        predict_config: the fields of PredictConfig for the labelled frames.
+        predict_pool_config: the fields of PredictConfig for the unlabelled frames.
+        evaluate_config: the fields of EvaluateConfig.
+        export_config: the fields of ExportConfig.
+        build_config: the fields of BuildConfig.
+        verify_config: the fields of VerifyConfig.
+        gate_config: the fields of GateConfig.
+        publish_config: the fields of PublishConfig.
+        mine_config: the fields of MineConfig.
+        annotate_config: the fields of AnnotateConfig.
+        report_config: the fields of ReportConfig.
+
+    Returns:
+        The report, one HTML file.
+    """
+    source = collect(config=collect_config).outputs["source"]
+    ingested = ingest(config=ingest_config, source=source)
+    dataset = ingested.outputs["dataset"]
+    checked = check(config=check_config, dataset=dataset)
+    analyzed = analyze(config=analyze_config, dataset=dataset)
+    configs = RoundConfigs(
+        train_config,
+        predict_config,
+        evaluate_config,
+        export_config,
+        build_config,
+        verify_config,
+        gate_config,
+        publish_config,
+    )
+    first = train_round(configs, dataset, after=checked)
+    pool = predict(config=predict_pool_config, dataset=dataset, model=first.model)
+    mined = mine(
+        config=mine_config,
+        dataset=dataset,
+        predictions=pool.outputs["predictions"],
+        evaluation=first.evaluation,
+    )
+    request = mined.outputs["request"]
+    annotated = annotate(config=annotate_config, dataset=dataset, request=request)
+    labelled = annotated.outputs["labelled"]
+    analyzed_again = analyze(config=analyze_config, dataset=labelled)
+    second = train_round(configs, labelled, after=first.published, baseline=first.evaluation)
+    reported = report(
+        config=report_config,
+        dataset=labelled,
+        findings=checked.outputs["findings"],
+        analysis=analyzed_again.outputs["analysis"],
+        request=request,
+        dataset_baseline=dataset,
+        analysis_baseline=analyzed.outputs["analysis"],
+        **second.reported(),
+        **first.reported_as_baseline(),
+    ).after(second.published)
+    reported.set_caching_options(False)
+    return reported.outputs["report"]
