@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 from admlops.errors import DataError
 from admlops.lake import embedding, query
 from admlops.lake.appending import append_frames, keys_of
+from admlops.lake.opening import (
+    check_out,
+    check_schema,
+    create_table,
+    list_tags,
+    list_versions,
+    open_latest,
+)
 from admlops.lake.reading import FrameReader
 from admlops.lake.relabelling import relabel_frames
-from admlops.lake.schema import (
-    COLUMNS,
-    KEY_COLUMNS,
-    LICENCES_KEY,
-    SCHEMA_VERSION,
-    SCHEMA_VERSION_KEY,
-)
+from admlops.lake.schema import KEY_COLUMNS, LICENCES_KEY
 from admlops.lake.storage import (
     StorageOptions,
     absolute_uri,
     datasets_beside,
     explain_errors,
-    is_remote,
     resolve_options,
     split_reference,
 )
@@ -74,13 +75,13 @@ class Dataset:
         uri, version = split_reference(reference)
         uri = absolute_uri(uri)
         options = resolve_options(uri, storage_options)
-        table = _open_latest(uri, options)
+        table = open_latest(uri, options)
         if table is None:
             beside = ", ".join(datasets_beside(uri)) or "none"
             raise DataError(f"{uri}: no dataset here. Datasets beside it: {beside}")
         if version:
-            table = _check_out(table, uri, version)
-        _check_schema(table, uri)
+            table = check_out(table, uri, version)
+        check_schema(table, uri)
         return cls(table, uri, options)
 
     @classmethod
@@ -95,23 +96,10 @@ class Dataset:
         """
         uri = absolute_uri(uri)
         options = resolve_options(uri, storage_options)
-        table = _open_latest(uri, options)
+        table = open_latest(uri, options)
         if table is None:
-            schema = COLUMNS.with_metadata(
-                {
-                    SCHEMA_VERSION_KEY: str(SCHEMA_VERSION),
-                    LICENCES_KEY: json.dumps(sorted(set(licences))),
-                }
-            )
-            with explain_errors(uri, "creating the dataset"):
-                table = lance.write_dataset(
-                    schema.empty_table(),
-                    uri,
-                    schema=schema,
-                    storage_options=options or None,
-                    data_storage_version="2.1",
-                )
-        _check_schema(table, uri)
+            table = create_table(uri, options, licences)
+        check_schema(table, uri)
         dataset = cls(table, uri, options)
         dataset._add_licences(licences)
         return dataset
@@ -307,12 +295,12 @@ class Dataset:
 
     def tags(self) -> dict[str, int]:
         """Return the version that each tag names."""
-        return _tags(self._table, self._uri)
+        return list_tags(self._table, self._uri)
 
     def versions(self) -> list[int]:
         """Return the numbers of all versions, oldest first."""
         with explain_errors(self._uri, "listing versions"):
-            return _versions(self._table)
+            return list_versions(self._table)
 
     def manifest(
         self,
@@ -337,7 +325,7 @@ class Dataset:
                 self._table.update_schema_metadata({LICENCES_KEY.decode(): json.dumps(merged)})
 
     def _latest(self) -> lance.LanceDataset:
-        table = _open_latest(self._uri, self._options)
+        table = open_latest(self._uri, self._options)
         if table is None:
             raise DataError(f"{self._uri}: the dataset is gone")
         return table
@@ -352,47 +340,3 @@ class Dataset:
             with explain_errors(self._uri, "reading frames"):
                 self._frames_view = query.load_frames_view(self._table)
         return self._frames_view
-
-
-def _open_latest(uri: str, options: Mapping[str, str]) -> lance.LanceDataset | None:
-    with explain_errors(uri, "opening the dataset"):
-        try:
-            return lance.dataset(uri, storage_options=dict(options) or None)
-        except ValueError as error:
-            if "was not found" in str(error) and (is_remote(uri) or "_versions," in str(error)):
-                return None
-            raise
-
-
-def _check_out(table: lance.LanceDataset, uri: str, version: str) -> lance.LanceDataset:
-    tags = _tags(table, uri)
-    number = int(version) if version.isdigit() else tags.get(version)
-    with explain_errors(uri, f"opening version {version}"):
-        versions = _versions(table)
-        if number in versions:
-            return table.checkout_version(number)
-    named = ", ".join(f"{tag} (version {at})" for tag, at in sorted(tags.items())) or "none"
-    raise DataError(
-        f"{uri}@{version}: no such version or tag. Versions: {versions[0]} to {versions[-1]}; "
-        f"tags: {named}"
-    )
-
-
-def _tags(table: lance.LanceDataset, uri: str) -> dict[str, int]:
-    with explain_errors(uri, "listing tags"):
-        return {name: int(tag["version"]) for name, tag in table.tags.list().items()}
-
-
-def _versions(table: lance.LanceDataset) -> list[int]:
-    return sorted(int(item["version"]) for item in table.versions())
-
-
-def _check_schema(table: lance.LanceDataset, uri: str) -> None:
-    found = (table.schema.metadata or {}).get(SCHEMA_VERSION_KEY)
-    if found is None:
-        raise DataError(f"{uri}: a Lance table, but not a dataset of frames; choose another URI")
-    if int(found) != SCHEMA_VERSION:
-        raise DataError(
-            f"{uri}: written with schema version {int(found)}, this program reads "
-            f"{SCHEMA_VERSION}; ingest the source again or use the program that wrote it"
-        )

@@ -8,6 +8,7 @@ import pytest
 from frame_factory import make_frame
 
 from admlops.errors import DataError
+from admlops.lake.opening import create_table
 from admlops.lake.schema import SCHEMA_VERSION_KEY
 from admlops.lake.storage import absolute_uri, is_remote, resolve_options, split_reference
 from admlops.lake.store import Dataset
@@ -55,6 +56,10 @@ def test_options_come_from_the_environment_and_given_ones_win(monkeypatch):
     assert options["aws_access_key_id"] == "given"
     assert options["allow_http"] == "true"
     assert resolve_options("/data/lake", None) == {}
+
+
+def test_a_dataset_that_another_process_made_meanwhile_is_opened(dataset):
+    assert create_table(dataset.uri, {}, []).version == dataset.version
 
 
 def test_a_lance_table_of_something_else_is_refused(tmp_path):
