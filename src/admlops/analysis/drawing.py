@@ -117,4 +117,5 @@ def draw_stacked_bars(
         rotation_mode="anchor" if slanted else "default",
     )
     axes.grid(visible=False, axis="x")
+    axes.set_xlim(-0.7, max(len(labels), 3) - 0.3)
     axes.set_ylim(0, max(bottom.max(initial=0.0) * 1.08, 1.0))

@@ -12,6 +12,7 @@ from admlops.reporting.curves import describe_slice, draw_curves, draw_latency, 
 from admlops.reporting.sources import Run, VerificationView
 from admlops.reporting.story import make_cards, tell_story
 from admlops.reporting.tables import (
+    make_growth_table,
     make_kitti_table,
     make_latency_table,
     make_lineage_table,
@@ -20,6 +21,8 @@ from admlops.reporting.tables import (
 )
 
 MAX_ROWS = 25
+LEFT_OUT = ("Boxes per frame",)
+"""Figures that only the analysis itself shows."""
 SECTIONS = (
     ("data", "Data"),
     ("findings", "Findings"),
@@ -80,6 +83,7 @@ def render_report(run: Run, pictures: list[Picture], title: str, min_score: floa
         request=run.request,
         audit=run.audit,
         lineage=make_lineage_table(run),
+        growth=make_growth_table(run.rounds),
         describe_slice=describe_slice,
         max_rows=MAX_ROWS,
         version=version("admlops"),
@@ -95,7 +99,11 @@ def _data(analysis: Analysis | None, before: Analysis | None) -> dict[str, Any]:
     return {
         "analysis": analysis,
         "analysis_before": before,
-        "distribution_figures": draw_distributions(analysis.distributions),
+        "distribution_figures": [
+            figure
+            for figure in draw_distributions(analysis.distributions)
+            if figure[0] not in LEFT_OUT
+        ],
         "coverage_figure": draw_coverage(analysis.coverage),
     }
 

@@ -17,18 +17,18 @@ from admlops.geometry.pose import invert, transform_points
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame
 
-FOUND, MISSED = "#0b7a53", "#d92d20"
-RIGHT, WRONG = "#2563eb", "#e07b00"
+FOUND, MISSED = "#34d399", "#d92d20"
+RIGHT, WRONG = "#1e40af", "#e07b00"
 MATCH_IOU = 0.5
 MIN_DEPTH_M = 0.5
 _EDGES = np.array(
     [[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]]
 )
 _LEGEND = (
-    (FOUND, "-", "label, found"),
-    (MISSED, "-", "label, missed"),
-    (RIGHT, "-", "detection, right"),
-    (WRONG, "--", "detection, wrong"),
+    (FOUND, "-", 3.4, "label, found"),
+    (MISSED, "-", 2.4, "label, missed"),
+    (RIGHT, "-", 1.2, "detection, right"),
+    (WRONG, "--", 1.4, "detection, wrong"),
 )
 
 
@@ -52,9 +52,8 @@ class Pairing:
     def summary(self) -> str:
         """What was found and missed, in words."""
         wrong = int((~self.right).sum())
-        return (
-            f"{int(self.found.sum())} of {len(self.found)} labels found, {wrong} wrong detections"
-        )
+        noun = "detection" if wrong == 1 else "detections"
+        return f"{int(self.found.sum())} of {len(self.found)} labels found, {wrong} wrong {noun}"
 
 
 def pair_boxes(
@@ -90,32 +89,33 @@ def draw_from_above(
             axes.scatter(
                 -shown[:, 1],
                 shown[:, 0],
-                s=0.5,
+                s=0.9,
                 c=np.clip(shown[:, 2], 0.0, 2.5),
                 cmap="Greys",
-                vmin=-1.5,
+                vmin=-2.5,
                 vmax=2.5,
                 linewidths=0,
                 rasterized=True,
             )
             _draw_boxes(axes, pairing)
             axes.set_aspect("equal")
+            axes.grid(visible=False)
             axes.set_xlim(-reach_m / 2, reach_m / 2)
             axes.set_ylim(-2, reach_m)
             axes.set_xlabel("to the right, m")
             axes.set_title(f"{title}: {pairing.summary}" if title else pairing.summary)
         panels[0].set_ylabel("forward, m")
-        handles = [Line2D([], [], color=c, linestyle=s, linewidth=1.8) for c, s, _ in _LEGEND]
-        names = [name for _, _, name in _LEGEND]
+        handles = [Line2D([], [], color=c, linestyle=s, linewidth=w) for c, s, w, _ in _LEGEND]
+        names = [name for _, _, _, name in _LEGEND]
         figure.legend(handles, names, loc="outside lower center", ncols=4)
         return as_png(figure)
 
 
 def _draw_boxes(axes: Axes, pairing: Pairing) -> None:
     groups = (
-        (pairing.labels, ~pairing.found, MISSED, "-", 2.0),
-        (pairing.labels, pairing.found, FOUND, "-", 2.0),
-        (pairing.detections, pairing.right, RIGHT, "-", 1.2),
+        (pairing.labels, ~pairing.found, MISSED, "-", 2.4),
+        (pairing.labels, pairing.found, FOUND, "-", 3.4),
+        (pairing.detections, pairing.right, RIGHT, "-", 1.1),
         (pairing.detections, ~pairing.right, WRONG, "--", 1.4),
     )
     for boxes, chosen, colour, style, width in groups:
@@ -145,8 +145,8 @@ def draw_in_image(frame: Frame, pairing: Pairing) -> str | None:
         axes.imshow(image, cmap="gray", aspect="auto")
         groups = (
             (pairing.labels, ~pairing.found, MISSED, "-", 2.2),
-            (pairing.labels, pairing.found, FOUND, "-", 2.2),
-            (pairing.detections, pairing.right, RIGHT, "-", 1.3),
+            (pairing.labels, pairing.found, FOUND, "-", 3.0),
+            (pairing.detections, pairing.right, RIGHT, "-", 1.1),
             (pairing.detections, ~pairing.right, WRONG, "--", 1.5),
         )
         for boxes, chosen, colour, style, line_width in groups:

@@ -70,11 +70,11 @@ def tell_story(run: Run) -> list[str]:
     """Return what happened, one sentence after the other."""
     sentences = [_round_sentence(item) for item in run.rounds]
     if run.request is not None:
-        asked = len(run.request.frames)
+        asked = count_of(len(run.request.frames), "frame")
         among = run.request.num_candidates
         pool = f" out of {among} unlabelled ones" if among else ""
         where = "Between the rounds" if run.first is not None else "Then"
-        sentences.insert(1, f"{where}, mining asked for labels of {asked} frames{pool}.")
+        sentences.insert(1, f"{where}, mining asked for labels of {asked}{pool}.")
     if run.first is not None:
         sentences.append(_difference_sentence(run))
     sentences.append(_release_sentence(run))
@@ -82,32 +82,46 @@ def tell_story(run: Run) -> list[str]:
 
 
 def _round_sentence(item: Round) -> str:
-    parts = []
-    if item.model is not None:
-        kind = item.model.provenance.get("detector", "detector")
-        parts.append(f"trained a {kind} detector")
-    if item.analysis is not None:
-        counts = item.analysis.distributions.histogram("splits").counts.get("labelled", ())
-        labels = item.analysis.distributions.histogram("splits").labels
-        held = dict(zip(labels, counts, strict=False))
-        words = " and ".join(f"{held[s]} {s}" for s in ("train", "val") if held.get(s))
-        if words:
-            parts.append(f"held {words} frames with labels")
-    precision = mean_precision(item.evaluation)
-    if precision is not None and item.evaluation is not None:
-        measure = name_measure(main_measures(item.evaluation)[0])
-        parts.append(f"reached a mean average precision of {100 * precision:.1f} % ({measure})")
-    if item.verdict is not None:
-        failed = len(item.verdict.failed)
-        outcome = (
-            "passed the gate" if item.verdict.passed else f"failed {failed} of the gate's checks"
-        )
-        parts.append(outcome)
-    if not parts:
+    parts = [_training(item), _precision(item), _outcome(item)]
+    known = [part for part in parts if part]
+    if not known:
         return ""
     name = item.name[0].upper() + item.name[1:]
-    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    listed = known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}"
     return f"{name} {listed}."
+
+
+def _training(item: Round) -> str:
+    if item.model is None:
+        return ""
+    kind = item.model.provenance.get("detector", "new")
+    frames = item.model.scores.get("train_frames")
+    on = f" on {count_of(int(frames), 'labelled frame')}" if frames else ""
+    return f"trained a {kind} detector{on}"
+
+
+def _precision(item: Round) -> str:
+    precision = mean_precision(item.evaluation)
+    if precision is None or item.evaluation is None:
+        return ""
+    measure = name_measure(main_measures(item.evaluation)[0])
+    frames = count_of(item.evaluation.num_frames, "frame")
+    return f"reached a mean average precision of {100 * precision:.1f} % on {frames} ({measure})"
+
+
+def _outcome(item: Round) -> str:
+    if item.verdict is None:
+        return ""
+    if item.verdict.passed:
+        return "passed the gate"
+    return (
+        f"failed {len(item.verdict.failed)} of {count_of(len(item.verdict.reasons), 'gate check')}"
+    )
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _difference_sentence(run: Run) -> str:
@@ -126,10 +140,12 @@ def _release_sentence(run: Run) -> str:
     last = run.last
     if last.release_record is not None and last.release is not None:
         difference = last.release.scores.get("golden_max_abs_diff")
-        answers = f"{len(last.golden_boxes)} golden requests" if last.golden_boxes else "requests"
+        number = len(last.golden_boxes)
+        answers = count_of(number, "golden request") if number else "golden requests"
         proof = ""
         if difference is not None:
-            proof = f"; Triton answered {answers} with differences of at most {difference:.1e}"
+            proof = f"; Triton answered {answers} over gRPC"
+            proof += f" with differences of at most {difference:.1e}"
         return f"Release {last.release_record.release_id} is in service{proof}."
     if last.verdict is not None and not last.verdict.passed:
         kept = run.first.release_record if run.first is not None else None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from admlops.analysis.distributions import Histogram
 from admlops.reporting.curves import main_measures, name_measure
 from admlops.reporting.sources import Round, Run, VerificationView
 
@@ -25,6 +26,34 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     num_text_columns: int = 1
+
+
+def make_growth_table(rounds: Sequence[Round]) -> Table | None:
+    """Return what the datasets of the rounds hold, side by side; None without two of them."""
+    held = [(item.name, item.analysis) for item in rounds if item.analysis is not None]
+    if len(held) < 2:
+        return None
+    counts: dict[str, list[str]] = {}
+    for column, (_, analysis) in enumerate(held):
+        found = analysis.distributions
+        facts = {
+            "labelled frames": found.num_labelled_frames,
+            "boxes": found.num_boxes,
+            **_by_label(found.histogram("category"), "{} boxes"),
+            **_by_label(found.histogram("conditions"), "train frames: {}", "train"),
+            "requirement cells met": len(analysis.coverage.cells) - len(analysis.coverage.gaps),
+        }
+        for name, value in facts.items():
+            counts.setdefault(name, [ABSENT] * len(held))[column] = f"{value:,}"
+    rows = tuple((name, *values) for name, values in counts.items())
+    return Table(("the dataset holds", *(name for name, _ in held)), rows)
+
+
+def _by_label(histogram: Histogram, words: str, series: str = "") -> dict[str, int]:
+    """Return the counts of one series (of the first by default) by label in words."""
+    values = histogram.counts.get(series) if series else next(iter(histogram.counts.values()), ())
+    pairs = zip(histogram.labels, values or (), strict=False)
+    return {words.format(label): count for label, count in pairs}
 
 
 def make_precision_table(rounds: Sequence[Round]) -> Table | None:

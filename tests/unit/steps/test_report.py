@@ -169,9 +169,9 @@ def test_a_whole_run_is_shown(tmp_path: Path, artifacts) -> None:
     text = " ".join("".join(page.text).split())
     assert "not part of this report" not in text
     assert "Round 1 trained a centerpoint detector" in text
-    assert "mining asked for labels of 1 frames out of 7 unlabelled ones" in text
+    assert "mining asked for labels of 1 frame out of 7 unlabelled ones" in text
     assert "Release 1-abc is in service" in text
-    assert "Triton answered 1 golden requests with differences of at most 1.0e-06" in text
+    assert "Triton answered 1 golden request over gRPC with differences of at most 1.0e-06" in text
     assert "labels found" in text
     assert HOSTILE in "".join(page.text)
     assert len([a for a in page.addresses if a.startswith("data:")]) >= 15
