@@ -16,13 +16,13 @@ class Ranking:
     """Judged predictions of one measure and slice, best score first.
 
     Attributes:
-        frame: (M,) int64 frame number of each prediction.
+        frame: (M,) int32 frame number of each prediction.
         is_hit: (M,) bool, true positive or false positive.
         score: (M,) descending.
         labels_per_frame: (F,) int64 number of labels to be found.
     """
 
-    frame: NDArray[np.int64]
+    frame: NDArray[np.int32]
     is_hit: NDArray[np.bool_]
     score: NDArray[np.float64]
     labels_per_frame: NDArray[np.int64]

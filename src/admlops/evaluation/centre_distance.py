@@ -67,13 +67,13 @@ def score_centre_distance(matches: CategoryMatches) -> CentreDistanceResult:
 
 
 def _recall_precision(
-    found: NDArray[np.int64], num_labels: int
+    found: NDArray[np.int32], num_labels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     hits = np.cumsum(found >= 0)
     return hits / num_labels, hits / np.arange(1, len(found) + 1)
 
 
-def _average_precision(found: NDArray[np.int64], num_labels: int) -> float:
+def _average_precision(found: NDArray[np.int32], num_labels: int) -> float:
     judged = found[found >= UNMATCHED]
     if num_labels == 0 or not (judged >= 0).any():
         return 0.0

@@ -45,30 +45,30 @@ class CategoryMatches:
     Attributes:
         measures: (K) the ways of matching.
         num_frames: number of frames.
-        label_frame: (N,) int64 frame number.
+        label_frame: (N,) int32 frame number.
         label_7: (N, 7) boxes in the ego frame.
-        label_occlusion: (N,) int64.
-        label_points: (N,) int64, -1 unknown.
+        label_occlusion: (N,) int8.
+        label_points: (N,) int32, -1 unknown.
         counted: (N,) bool; the others (neighbours, labels without points) are neither hit nor miss.
-        frame: (M,) int64 frame number of each prediction, best score first.
+        frame: (M,) int32 frame number of each prediction, best score first.
         box_7: (M, 7).
-        points: (M,) int64, -1 unknown.
+        points: (M,) int32, -1 unknown.
         score: (M,) descending.
-        matches: (K, M) int64 number of the label found, `UNMATCHED`, or `FORGIVEN`.
+        matches: (K, M) int32 number of the label found, `UNMATCHED`, or `FORGIVEN`.
     """
 
     measures: tuple[Measure, ...]
     num_frames: int
-    label_frame: NDArray[np.int64]
+    label_frame: NDArray[np.int32]
     label_7: NDArray[np.float64]
-    label_occlusion: NDArray[np.int64]
-    label_points: NDArray[np.int64]
+    label_occlusion: NDArray[np.int8]
+    label_points: NDArray[np.int32]
     counted: NDArray[np.bool_]
-    frame: NDArray[np.int64]
+    frame: NDArray[np.int32]
     box_7: NDArray[np.float64]
-    points: NDArray[np.int64]
+    points: NDArray[np.int32]
     score: NDArray[np.float64]
-    matches: NDArray[np.int64]
+    matches: NDArray[np.int32]
 
     def label_range_m(self) -> NDArray[np.float64]:
         """Return (N,) distance of each label's centre on the ground."""
@@ -106,8 +106,9 @@ class MatchCollector:
         self._num_frames += labels.num_frames
 
     def result(self) -> list[CategoryMatches]:
-        """Return the matches of each category, in the order of the measures."""
-        return [_join(parts, self._num_frames) for parts in self._parts.values()]
+        """Return the matches of each category, in the order of the measures; call it once."""
+        categories = list(self._parts)
+        return [_join(self._parts.pop(name), self._num_frames) for name in categories]
 
     def _match(self, category: str, labels: FlatBoxes, predictions: FlatBoxes) -> CategoryMatches:
         near = {name: 0 for name, of in self.neighbours.items() if of == category}
@@ -125,7 +126,7 @@ class MatchCollector:
         offsets = _offsets(labels.num_frames, label_frame, frame)
         forgiven = _covered(labels, own_11, frame) | ~self._inside(own_11)
         measures = tuple(item for item in self.measures if item.category == category)
-        matches = np.empty((len(measures), len(own)), dtype=np.int64)
+        matches = np.empty((len(measures), len(own)), dtype=np.int32)
         for row, measure in enumerate(measures):
             matches[row] = match_by_score(
                 offsets,
@@ -139,14 +140,14 @@ class MatchCollector:
         return CategoryMatches(
             measures=measures,
             num_frames=labels.num_frames,
-            label_frame=label_frame + self._num_frames,
+            label_frame=(label_frame + self._num_frames).astype(np.int32),
             label_7=label_11[:, :7],
-            label_occlusion=labels.occlusion[chosen_labels],
-            label_points=points,
+            label_occlusion=labels.occlusion[chosen_labels].astype(np.int8),
+            label_points=points.astype(np.int32),
             counted=counted,
-            frame=frame + self._num_frames,
+            frame=(frame + self._num_frames).astype(np.int32),
             box_7=own_11[:, :7],
-            points=predictions.num_points[own],
+            points=predictions.num_points[own].astype(np.int32),
             score=predictions.score[own],
             matches=matches,
         )
@@ -183,9 +184,10 @@ def _covered(
 
 def _join(parts: list[CategoryMatches], num_frames: int) -> CategoryMatches:
     """Return all parts as one, predictions sorted by score."""
-    matches, base = [], 0
+    matches: list[NDArray[np.int32]] = []
+    base = 0
     for part in parts:
-        matches.append(np.where(part.matches >= 0, part.matches + base, part.matches))
+        matches.append(part.matches + np.int32(base) * (part.matches >= 0))
         base += len(part.label_frame)
     score = np.concatenate([part.score for part in parts])
     order = np.argsort(-score, kind="stable")

@@ -88,6 +88,6 @@ def rank(matches: CategoryMatches, row: int, part: Slice) -> Ranking:
 
 
 def _between(
-    values: NDArray[np.float64] | NDArray[np.int64], low: float, high: float
+    values: NDArray[np.float64] | NDArray[np.int32], low: float, high: float
 ) -> NDArray[np.bool_]:
     return (values >= low) & (values < high)

@@ -26,7 +26,7 @@ def ranking(
 ) -> Ranking:
     count = len(hits)
     return Ranking(
-        frame=np.array(frames if frames is not None else [0] * count, dtype=np.int64),
+        frame=np.array(frames if frames is not None else [0] * count, dtype=np.int32),
         is_hit=np.array(hits, dtype=np.bool_),
         score=np.array(scores if scores is not None else np.linspace(0.9, 0.1, count)),
         labels_per_frame=np.array(labels if labels is not None else [sum(hits)], dtype=np.int64),
