@@ -79,7 +79,7 @@ def _average_precision(found: NDArray[np.int32], num_labels: int) -> float:
         return 0.0
     recall, precision = _recall_precision(judged, num_labels)
     sampled = np.interp(_RECALLS, recall, precision, right=0.0)[_FIRST:] - MIN_PRECISION
-    return float(np.maximum(sampled, 0.0).mean() / (1.0 - MIN_PRECISION))
+    return min(float(np.maximum(sampled, 0.0).mean() / (1.0 - MIN_PRECISION)), 1.0)
 
 
 def _errors(matches: CategoryMatches, row: int, num_labels: int) -> tuple[float, float, float]:

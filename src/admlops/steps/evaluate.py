@@ -216,16 +216,18 @@ def _table(found: _Found, config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _headline(found: _Found, config: EvaluateConfig) -> Scores:
-    """Return the figures by which a protocol is usually quoted."""
+    """Return the figures by which a protocol is usually quoted, of categories with labels."""
     scores: Scores = {"num_frames": float(len(found.frames))}
     if config.protocol == "kitti":
         values = found.kitti.average_precision(40)[..., DIFFICULTIES.index("moderate")]
         for row, category in enumerate(found.kitti.categories):
             for column, metric in enumerate((*METRICS, "aos")):
-                if not np.isnan(values[row, column]):
+                if found.kitti.num_labels[row].any() and not np.isnan(values[row, column]):
                     name = f"{category}_{metric}_moderate_r40_percent"
                     scores[name] = float(values[row, column])
     for item in found.centre_distance:
+        if item.num_labels == 0:
+            continue
         scores[f"{item.category}_distance_ap"] = item.mean_average_precision
         scores[f"{item.category}_translation_error_m"] = item.translation_error_m
     return scores
