@@ -30,6 +30,8 @@ from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame
 
 UNDER_GROUND_M = 0.2
+WIDER_M = 6.0
+"""How far more around a box the ground is looked for: close to it a wall may hide it."""
 COUNT_TOLERANCE_SHARE = 0.1
 COUNT_TOLERANCE_POINTS = 3
 
@@ -178,7 +180,8 @@ class Doctor:
         xyz = np.ascontiguousarray(points[:, :3])
         for index, (row, name) in enumerate(zip(boxes.as_7(), boxes.category, strict=True)):
             reach = math.hypot(row[3], row[4]) / 2 + 2.0
-            ground = local_ground_m(xyz, row[0], row[1], reach)
+            near = local_ground_m(xyz, row[0], row[1], reach)
+            ground = min(near, local_ground_m(xyz, row[0], row[1], reach + WIDER_M))
             if row[2] < ground - UNDER_GROUND_M:
                 what = f"its centre is at z = {row[2]:.2f} m, the ground there at {ground:.2f} m"
                 self.log.add("BOX007", f"{frame.key} box {index} ({name})", what)
