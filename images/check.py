@@ -64,7 +64,7 @@ def build(base: str) -> None:
     """Build the image; IMAGES_BUILD_FLAGS are passed on (a proxy's certificate, a mirror)."""
     commit = run("git", "-C", str(REPOSITORY), "rev-parse", "HEAD")
     arguments = ["--build-arg", f"BASE_IMAGE={base}", "--build-arg", f"COMMIT={commit}"]
-    flags = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers"]
+    flags = ["--isolation", "chroot", "--network", "host", "--pull-never"]
     flags += os.environ.get("IMAGES_BUILD_FLAGS", "").split()
     file = str(REPOSITORY / "images" / "data.Dockerfile")
     run(*BUILDAH, "bud", *flags, *arguments, "-f", file, "-t", IMAGE, str(REPOSITORY))
