@@ -61,7 +61,7 @@ class DetectorCheck:
     num_pillars: list[int] = field(default_factory=list)
 
     def look_at_labels(self, boxes: Boxes) -> None:
-        """Record the labels of one frame; sizes are positive, values finite."""
+        """Record the labels of some frames; sizes are positive, values finite."""
         low, high = self.config.range_low_m, self.config.range_high_m
         outside = (boxes.center_m < low) | (boxes.center_m >= high)
         for name in set(boxes.category.tolist()):

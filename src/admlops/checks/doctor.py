@@ -30,6 +30,8 @@ from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame
 
 UNDER_GROUND_M = 0.2
+BATCH_FRAMES = 256
+"""Frames whose labels are held against the detector at once."""
 WIDER_M = 6.0
 """How far more around a box the ground is looked for: close to it a wall may hide it."""
 COUNT_TOLERANCE_SHARE = 0.1
@@ -88,6 +90,7 @@ class Doctor:
     _fit: DetectorCheck | None = field(init=False)
     _evidence: ConventionEvidence = field(default_factory=ConventionEvidence)
     _seen: list[tuple[Frame, Boxes, NDArray[np.float32]]] = field(default_factory=list)
+    _waiting: list[Boxes] = field(default_factory=list)
     _writing: Writing | None = None
 
     def __post_init__(self) -> None:
@@ -115,7 +118,9 @@ class Doctor:
         self._labels.look(frame)
         self._splits.look(frame, sensor_digest)
         if self._fit is not None and frame.boxes is not None:
-            self._fit.look_at_labels(self._settle().mend(_usable(frame), frame))
+            self._waiting.append(self._settle().mend(_usable(frame), frame))
+            if len(self._waiting) == BATCH_FRAMES:
+                self._flush()
 
     def diagnose(self, figures: Mapping[str, float] | None = None) -> Diagnosis:
         """Conclude both passes.
@@ -135,6 +140,7 @@ class Doctor:
             if self._fit is not None:
                 self._fit.look_at_cloud(boxes, points)
         if self._fit is not None:
+            self._flush()
             self._fit.finish()
         fits = self._evidence.mean_fits()
         return Diagnosis(
@@ -144,6 +150,11 @@ class Doctor:
             convention_fits=_shown_fits(fits, writing.convention),
             figures=self._figures(fits[writing.convention]) | dict(figures or {}),
         )
+
+    def _flush(self) -> None:
+        if self._fit is not None and self._waiting:
+            self._fit.look_at_labels(Boxes.concatenate(self._waiting))
+            self._waiting = []
 
     def _settle(self) -> Writing:
         """Decide, once, how the boxes are written."""
@@ -215,5 +226,5 @@ def _shown_fits(fits: dict[Convention, float], chosen: Convention) -> tuple[tupl
 
 def _usable(frame: Frame) -> Boxes:
     boxes = Boxes.empty() if frame.boxes is None else frame.boxes
-    finite = np.isfinite(boxes.as_7()).all(axis=1)
-    return boxes.select(np.asarray(finite & (boxes.size_m > 0).all(axis=1)))
+    usable = np.isfinite(boxes.as_7()).all(axis=1) & (boxes.size_m > 0).all(axis=1)
+    return boxes if usable.all() else boxes.select(np.asarray(usable))

@@ -2,6 +2,7 @@
 
 import heapq
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,14 +35,15 @@ class CategorySizes:
     """
 
     kept_m: list[tuple[float, float, float]] = field(default_factory=list)
-    extremes: dict[tuple[int, int], list[tuple[float, str]]] = field(default_factory=dict)
+    extremes: dict[tuple[int, int], list[tuple[float, tuple[str, int]]]] = field(
+        default_factory=dict
+    )
 
-    def add(self, size_m: NDArray[np.float64], where: str) -> None:
-        """Record one (3,) size."""
-        length, width, height = size_m.tolist()
+    def add(self, size_m: Sequence[float], where: tuple[str, int]) -> None:
+        """Record one length, width and height; `where` is a frame and the number of the box."""
         if len(self.kept_m) < _RESERVOIR:
-            self.kept_m.append((length, width, height))
-        for axis, value in enumerate((length, width, height)):
+            self.kept_m.append((size_m[0], size_m[1], size_m[2]))
+        for axis, value in enumerate(size_m):
             for side in (-1, 1):
                 heap = self.extremes.setdefault((axis, side), [])
                 if len(heap) < _NUM_EXTREMES:
@@ -84,9 +86,9 @@ class LabelCheck:
         usable = self._look_at_values(boxes, where)
         self._look_at_image_boxes(boxes, where)
         self._look_for_duplicates(boxes, usable, where)
-        for index in np.flatnonzero(usable):
-            name = boxes.category[index]
-            self.sizes[name].add(boxes.size_m[index], f"{where} box {index} ({name})")
+        sizes, names = boxes.size_m.tolist(), boxes.category.tolist()
+        for index in np.flatnonzero(usable).tolist():
+            self.sizes[names[index]].add(sizes[index], (where, index))
 
     @property
     def num_boxes(self) -> int:
@@ -142,13 +144,9 @@ class LabelCheck:
         rows = np.flatnonzero(usable)
         if len(rows) < 2:
             return
-        order = rows[np.argsort(boxes.center_m[rows, 0], kind="stable")]
-        center = boxes.center_m[order]
-        near = np.flatnonzero(np.diff(center[:, 0]) < DUPLICATE_REACH_M)
-        for start in near:
-            first, second = int(order[start]), int(order[start + 1])
-            if abs(center[start + 1, 1] - center[start, 1]) > DUPLICATE_REACH_M:
-                continue
+        apart = np.abs(boxes.center_m[rows, None, :2] - boxes.center_m[None, rows, :2]).max(axis=2)
+        near = np.triu(apart < DUPLICATE_REACH_M, k=1)
+        for first, second in rows[np.argwhere(near)].tolist():
             both = boxes.select([first, second]).as_7()
             overlap = float(iou_bev(both[:1], both[1:])[0, 0])
             if overlap > DUPLICATE_IOU:
@@ -194,7 +192,7 @@ class LabelCheck:
                 continue
             median_m = sizes.median_m()
             for (axis, side), heap in sorted(sizes.extremes.items()):
-                for signed, where in sorted(heap, reverse=True):
+                for signed, (frame, index) in sorted(heap, reverse=True):
                     ratio = (side * signed / median_m[axis]) ** side
                     if ratio > ODD_SIZE_RATIO:
                         word = "more" if side > 0 else "less"
@@ -202,7 +200,7 @@ class LabelCheck:
                             f"{AXIS_NAMES[axis]} is {side * signed:.2f}, {ratio:.1f} times {word} "
                             f"than the median of {name} ({median_m[axis]:.2f})"
                         )
-                        self.log.add("BOX008", where, what)
+                        self.log.add("BOX008", f"{frame} box {index} ({name})", what)
 
 
 def is_in_degrees(yaw_rad: NDArray[np.float64]) -> bool:

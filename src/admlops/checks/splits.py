@@ -142,9 +142,8 @@ def _fingerprint(frame: Frame) -> int:
     boxes = frame.boxes
     if boxes is None or len(boxes) < MIN_BOXES_OF_COPY:
         return 0
-    rounded = np.round(np.nan_to_num(boxes.as_7()), 3)
-    rounded = rounded[np.lexsort(rounded.T)] + 0.0
-    return _to_int(rounded.tobytes())
+    rounded = np.round(boxes.center_m, 3) + 0.0
+    return _to_int(rounded[np.argsort(rounded[:, 0], kind="stable")].tobytes())
 
 
 def _to_int(content: bytes) -> int:
