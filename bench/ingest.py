@@ -107,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 results[f"{kind} {size}"] = figures
                 print(
                     f"ingest, {size} {kind} frames: {figures['frames_per_second']:.0f} frames/s, "
-                    f"{1e3 * figures['seconds'] / size:.2f} ms a frame, peak "
+                    f"{1e3 * figures['seconds'] / size:.2f} ms a frame "
+                    f"({1e3 * figures['core_seconds'] / size:.2f} ms of one core), peak "
                     f"{figures['peak_gib']:.2f} of {MAX_MEMORY_GIB} GiB",
                     flush=True,
                 )
