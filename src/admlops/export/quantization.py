@@ -10,7 +10,7 @@ from admlops.detection.backends import without_usage_reports
 from admlops.errors import DataError
 
 _ENCODER_OPERATIONS = ("ScatterElementsUpdate", "ScatterNDUpdate", "MatMul")
-"""Kept in floating point: the encoder's inputs are coordinates in metres, and it costs little."""
+"""Kept in floating point: the encoder's inputs are coordinates in metres."""
 
 
 def quantize(model: Any, calibration: Sequence[dict[str, NDArray[Any]]]) -> Any:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """Building an ONNX network for a runtime: one function per target, all of the same form."""
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,9 +97,7 @@ def build_openvino(work: Workpiece) -> list[BuiltTarget]:
         )
     ]
     if work.options.int8:
-        from admlops.export.quantization import quantize
-
-        _save(quantize(model, work.calibration), work.folder / OPENVINO_INT8_FILE, compress)
+        _save(_quantized(work), work.folder / OPENVINO_INT8_FILE, compress)
         built.append(
             BuiltTarget(
                 target="openvino",
@@ -108,6 +107,18 @@ def build_openvino(work: Workpiece) -> list[BuiltTarget]:
             )
         )
     return built
+
+
+def _quantized(work: Workpiece) -> Any:  # noqa: ANN401 - OpenVINO's type
+    import onnx
+
+    from admlops.export.quantization import quantize
+    from admlops.export.rewrites import use_depth_to_space
+
+    network = onnx.load(work.onnx_file)
+    use_depth_to_space(network)
+    model = import_openvino().Core().read_model(io.BytesIO(network.SerializeToString()))
+    return quantize(model, work.calibration)
 
 
 def build_tensorrt(work: Workpiece) -> list[BuiltTarget]:
