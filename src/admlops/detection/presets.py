@@ -73,20 +73,25 @@ def small_detector(
     kind: Literal["pointpillars", "centerpoint"] = "centerpoint",
     categories: tuple[str, ...] = ("car", "pedestrian", "cyclist"),
 ) -> PillarDetectorConfig:
-    """Return a detector that learns on two CPU cores in about a minute: 0.4 m pillars to 51 m.
+    """Return a detector that learns on two CPU cores in less than a minute.
+
+    Pillars of 0.4 m to 57.6 m ahead, 0.27 million weights. The centre head's map has cells of
+    0.8 m; the anchor head's has 0.4 m, or a pedestrian could fall between its anchors.
 
     Args:
-        kind: the head; the rest is the same.
+        kind: the head.
         categories: what to find; the anchor head knows car, pedestrian and cyclist only.
     """
     whole = {
         "categories": categories,
-        "point_cloud_range_m": (0.0, -25.6, -1.0, 51.2, 25.6, 3.0),
+        "point_cloud_range_m": (0.0, -25.6, -2.0, 57.6, 25.6, 4.0),
         "voxel_size_m": (0.4, 0.4),
         "max_pillars": 8000,
         "encoder": PillarEncoderConfig(num_channels=32),
         "backbone": BackboneConfig(
-            num_layers=(2, 2, 2), strides=(1, 2, 2), num_channels=(32, 48, 64)
+            num_layers=(1, 2, 2),
+            strides=(2, 2, 2) if kind == "centerpoint" else (1, 2, 2),
+            num_channels=(32, 48, 64),
         ),
         "neck": NeckConfig(strides=(1, 2, 4), num_channels=(32, 32, 32)),
         "norm_momentum": 0.1,

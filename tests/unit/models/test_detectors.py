@@ -74,11 +74,11 @@ def test_a_pillar_holds_the_rectified_maximum_of_its_points():
     config = small_detector()
     encoder = build_detector(config).eval().network.encoder
     points, pillar = torch.randn(5, 9), torch.tensor([0, 0, 0, 1, 1])
-    cell = torch.tensor([7, 130])
+    rows, columns = config.grid_shape
+    cell = torch.tensor([7, columns + 2])
     with torch.inference_mode():
         canvas = encoder(points, pillar, cell)
         features = encoder.norm(encoder.linear(points))
-    rows, columns = config.grid_shape
     assert canvas.shape == (1, 32, rows, columns)
     torch.testing.assert_close(canvas[0, :, 0, 7], features[:3].amax(0).relu())
     torch.testing.assert_close(canvas[0, :, 1, 2], features[3:].amax(0).relu())
