@@ -29,9 +29,11 @@ def test_signature_is_the_steps(word: str) -> None:
     inputs = {name: bool(value.optional) for name, value in (spec.inputs or {}).items()}
     assert inputs.pop("config") is False
     outputs = set(spec.outputs or {}) - {"Output"}
-    assert inputs.items() <= names(step.inputs_type).items()
+    known = names(step.inputs_type)
+    assert inputs.keys() <= known.keys()
+    assert all(known[name] for name, optional in inputs.items() if optional)
     assert outputs <= names(step.outputs_type).keys()
-    required = {name for name, optional in names(step.inputs_type).items() if not optional}
+    required = {name for name, optional in known.items() if not optional}
     assert required <= inputs.keys()
     needed = {name for name, optional in names(step.outputs_type).items() if not optional}
     assert needed <= outputs

@@ -1,5 +1,7 @@
 """A compiled pipeline: KFP's two YAML documents, and the few places in them that matter here."""
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -66,7 +68,9 @@ class CompiledPipeline:
         if not documents or not isinstance(documents[0], dict) or "root" not in documents[0]:
             raise ConfigError("compiled pipeline: the first document has no `root`; compile it")
         lines = text.splitlines(keepends=True)
-        header = "".join(line for line in lines[: _num_comments(lines)])
+        # the defaults are below too; here KFP prints them in an order that changes by process
+        comments = lines[: _num_comments(lines)]
+        header = "".join(re.sub(r" \[Default: .*\]$", "", line) for line in comments)
         return cls(header, documents[0], documents[1] if len(documents) > 1 else {})
 
     def render(self) -> str:
@@ -82,6 +86,29 @@ class CompiledPipeline:
             raise ConfigError(f"compiled pipeline: KFP's schema forbids it: {error}") from error
         documents = [self.spec, self.platform] if self.platform else [self.spec]
         return self.header + str(yaml.dump_all(documents, sort_keys=True))
+
+    def render_manifest(self, namespace: str) -> str:
+        """Return a `Pipeline` and a `PipelineVersion` for ``kubectl apply``.
+
+        A version cannot be changed once it exists, so its name ends in a digest of its content:
+        the same pipeline gives the same version, a changed one a new version beside it.
+
+        Raises:
+            ConfigError: as for `render`.
+        """
+        digest = hashlib.sha256(self.render().encode()).hexdigest()[:10]
+        name = str(self.spec["pipelineInfo"]["name"])
+        description = self.spec["pipelineInfo"].get("description", "")
+        shared = {"description": description} if description else {}
+        version: dict[str, Any] = {"displayName": f"{name} {digest}", "pipelineName": name}
+        version |= {"pipelineSpec": self.spec, **shared}
+        if self.platform:
+            version["platformSpec"] = self.platform
+        documents = [
+            _manifest("Pipeline", name, namespace, {"displayName": name, **shared}),
+            _manifest("PipelineVersion", f"{name}-{digest}", namespace, version),
+        ]
+        return str(yaml.dump_all(documents, sort_keys=True))
 
     def executors(self) -> Iterator[Executor]:
         """Yield every executor that runs a container, in the order of their names."""
@@ -106,6 +133,15 @@ class CompiledPipeline:
                 component = components.get(task["componentRef"]["name"], {})
                 path = name if where == "root" else f"{where.removeprefix('comp-')}/{name}"
                 yield path, task, component.get("executorLabel", "")
+
+
+def _manifest(kind: str, name: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "pipelines.kubeflow.org/v2beta1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
 
 
 def _num_comments(lines: list[str]) -> int:
