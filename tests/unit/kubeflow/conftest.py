@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from admlops_components.collect import collect
-from admlops_components.gate import gate
-from admlops_components.ingest import ingest
-from admlops_components.train import train
 from kfp import compiler, dsl
 
 from admlops.kubeflow.compiled import CompiledPipeline
 from admlops.kubeflow.profile import ClusterProfile
+from admlops_components.collect import collect
+from admlops_components.gate import gate
+from admlops_components.ingest import ingest
+from admlops_components.train import train
 
 PROFILES = Path(__file__).resolve().parents[3] / "manifests" / "profiles"
 
