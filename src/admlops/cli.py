@@ -212,7 +212,7 @@ Store = Annotated[
 ]
 
 
-def compile_pipelines(
+def compile_pipelines(  # noqa: PLR0913 - one argument per flag
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline; all when empty.")] = "",
     recipe: Recipe = "demo",
     store: Store = "",
@@ -221,6 +221,9 @@ def compile_pipelines(
         typer.Option(help="Folder for the YAML; pipelines/compiled, or one of the profile."),
     ] = None,
     profile: Profile = None,
+    manifest: Annotated[
+        bool, typer.Option(help="Write Pipeline and PipelineVersion objects for kubectl apply.")
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Compile pipelines to KFP YAML; the same input gives the same bytes."""
@@ -231,9 +234,11 @@ def compile_pipelines(
     cluster = ClusterProfile.load(profile) if profile else None
     where = store or (cluster.store if cluster else "/mnt/admlops")
     chosen = load_recipe(recipe, store=where).override(assign({}, overrides or []))
-    usual = Path(".admlops/compiled", cluster.name) if cluster else Path("pipelines/compiled")
+    checked_in = not cluster and not manifest
+    usual = Path("pipelines/compiled") if checked_in else Path(".admlops/compiled")
+    folder = output or (usual / cluster.name if cluster else usual)
     for name in [pipeline] if pipeline else pipeline_names():
-        print(compile_pipeline(name, chosen, output or usual, cluster))
+        print(compile_pipeline(name, chosen, folder, cluster, manifest))
 
 
 def submit(  # noqa: PLR0913 - one argument per flag

@@ -43,11 +43,16 @@ def pipeline_arguments(pipeline: Any, recipe: Recipe) -> dict[str, Any]:  # noqa
 
 
 def compile_pipeline(
-    name: str, recipe: Recipe, folder: Path, profile: ClusterProfile | None = None
+    name: str,
+    recipe: Recipe,
+    folder: Path,
+    profile: ClusterProfile | None = None,
+    manifest: bool = False,
 ) -> Path:
     """Write `<folder>/<name>.yaml`, with the recipe's configs as defaults, and return its path.
 
-    With a profile, every task is placed on that cluster; without, it says nothing of one.
+    With a profile, every task is placed on that cluster; without, it says nothing of one. As a
+    manifest it is what ``kubectl apply`` takes, in the profile's namespace.
 
     Raises:
         ConfigError: the pipeline breaks rules of `lint_rules`; all findings are listed.
@@ -63,5 +68,7 @@ def compile_pipeline(
         compiled = place(compiled, profile, version("admlops"))
     refuse(lint(compiled, profile.gpu_steps() if profile else ()), name)
     target = folder / f"{name}.yaml"
-    write_atomically(target, compiled.render())
+    namespace = profile.namespace if profile else "kubeflow"
+    text = compiled.render_manifest(namespace) if manifest else compiled.render()
+    write_atomically(target, text)
     return target
