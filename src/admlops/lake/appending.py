@@ -60,6 +60,11 @@ class FrameFeed:
                 self.conflicts.append(frame.key)
         return True
 
+    def note_duplicates(self, count: int) -> None:
+        """Count frames as present that another writer had added before."""
+        self.num_added -= count
+        self.num_present += count
+
     def commit_batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the row batches of the next commit; remember what the source raised."""
         num_frames, num_bytes = 0, 0
@@ -123,7 +128,9 @@ def append_frames(
                 storage_options=dict(options) or None,
             )
         if dataset.version != read_version + 1:
+            num_rows = dataset.count_rows()
             dataset = remove_duplicates(dataset)
+            feed.note_duplicates(num_rows - dataset.count_rows())
             feed.present |= load_sensor_digests(dataset)
     return dataset, feed
 

@@ -94,7 +94,8 @@ def test_a_writer_that_finds_itself_second_removes_its_duplicates(whole):
         assert other.append([make_frame(41), make_frame(42)]).num_added == 2
         yield make_frame(43)
 
-    whole.append(source())
+    report = whole.append(source())
+    assert (report.num_added, report.num_present) == (2, 1)
     assert [key.timestamp_ns for key in whole.keys()[30:]] == [41, 42, 40, 43]
     assert Dataset.open(whole.uri).keys() == whole.keys()
 
