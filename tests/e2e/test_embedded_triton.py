@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -78,11 +79,12 @@ def test_the_server_does_not_outlive_a_killed_owner(repository):
         "import sys, time; from pathlib import Path\n"
         "from admlops.serving.embedded import EmbeddedTriton\n"
         f"server = EmbeddedTriton(Path({str(repository)!r}), ('double',))\n"
-        "server.start(); print(server._process.pid, flush=True); time.sleep(600)\n"
+        "server.start(); print(server._process.pid, server._folder.name, flush=True)\n"
+        "time.sleep(600)\n"
     )
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    line = owner.stdout.readline()
-    family = [psutil.Process(int(line))]
+    pid, folder = owner.stdout.readline().split()
+    family = [psutil.Process(int(pid))]
     family += family[0].children(recursive=True)
     assert len(family) >= 3, "supervisor, server and model"
     os.kill(owner.pid, signal.SIGKILL)
@@ -92,3 +94,4 @@ def test_the_server_does_not_outlive_a_killed_owner(repository):
     while any(process.is_running() for process in family) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not [process for process in family if process.is_running()]
+    assert not Path(folder).exists(), "temporary files go with the server"

@@ -106,6 +106,7 @@ class EmbeddedTriton:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-I", supervisor.__file__, prefix, str(_STOP_GRACE_S)),
+                    self._folder.name,
                     *self._command(environment, backends, prefix),
                 ],
                 env=environment.variables() | self._variables,

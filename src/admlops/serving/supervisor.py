@@ -4,11 +4,12 @@
 of this process's standard input. When that end closes, for whatever reason (`stop`, a crash, a
 kill), the server is asked to finish and killed after the grace period. A server that outlives this
 process is ended by the kernel (`PR_SET_PDEATHSIG`). Shared memory that a killed server left behind
-is removed.
+is removed, and so is the owner's folder of temporary files where the owner cannot do it any more.
 """
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is o
 
 def main(arguments: list[str]) -> int:
     """Run the server until it ends or the owner is gone; return its exit code."""
-    shm_prefix, grace_s, command = arguments[0], float(arguments[1]), arguments[2:]
+    shm_prefix, grace_s, folder, *command = arguments
+    owner = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the owner's end of the pipe decides, alone
     libc = ctypes.CDLL(None)
@@ -36,10 +38,12 @@ def main(arguments: list[str]) -> int:
         stdin=subprocess.DEVNULL,
         preexec_fn=follow_supervisor,  # noqa: PLW1509 - no thread runs yet
     )
-    threading.Thread(target=_end_with_owner, args=(server, grace_s), daemon=True).start()
+    threading.Thread(target=_end_with_owner, args=(server, float(grace_s)), daemon=True).start()
     code = server.wait()
     for region in _SHARED_MEMORY.glob(f"{shm_prefix}*"):
         region.unlink(missing_ok=True)
+    if os.getppid() != owner:
+        shutil.rmtree(folder, ignore_errors=True)
     return code
 
 
