@@ -310,6 +310,8 @@ def test_versions_of_triton_and_tensorrt_are_named_in_one_place(built) -> None:
         if path.is_file() and path.suffix in {".py", ".yaml", ".env", ".txt", ""} and path != place
     ]
     for path in texts:
+        if path.name == "tensorrt.txt":  # the image's lock; a test of the images compares it
+            continue
         text = path.read_text(errors="replace")
         assert not re.search(r"tritonserver:\d", text), path
         assert versions["TENSORRT_VERSION"] not in text, path

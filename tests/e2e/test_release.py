@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from s3_server import serve_s3
 
 from admlops.detection.backends import load_network
 from admlops.detection.config import detector_config_json
@@ -19,11 +20,14 @@ from admlops.detection.presets import small_detector
 from admlops.errors import ConfigError, DataError, GateError, ServiceError
 from admlops.lake.store import Dataset
 from admlops.models.detector import build_detector
+from admlops.serving.bucket_store import open_store
 from admlops.serving.client import predict_cloud, read_cloud, served_release
 from admlops.serving.embedded import EmbeddedTriton
-from admlops.serving.golden import largest_difference, read_goldens
+from admlops.serving.golden import largest_difference, read_goldens, require_equal
+from admlops.serving.loader import main as loader_main
 from admlops.serving.publication import Papers, publish_release, rollback
 from admlops.serving.release import ReleaseContent, read_record, require_intact
+from admlops.serving.rollout import read_release
 from admlops.serving.server import embed_release
 from admlops.serving.stages import ServingSettings
 from admlops.serving.store import ReleaseStore
@@ -38,6 +42,7 @@ from admlops.structures.manifest import Manifest
 pytestmark = pytest.mark.e2e
 
 LIDAR_HEIGHT_M = 1.73
+MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 
 
 def make_cloud(seed: int, num_points: int = 20_000) -> np.ndarray:
@@ -318,4 +323,59 @@ def test_a_model_that_did_not_pass_is_not_published(published, tmp_path):
 def test_commercial_use_of_non_commercial_data_is_refused(published, tmp_path):
     config = published.config.replace(use="commercial")
     with pytest.raises(ConfigError, match="forbids commercial use"):
+        publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)
+
+
+def test_from_publish_through_s3_into_a_pod(published, tmp_path, monkeypatch):
+    """What a cluster does: publish names the release, the loader brings it, Triton answers."""
+    (tmp_path / "s3" / "models").mkdir(parents=True)
+    overlay = tmp_path / "overlay"
+    shutil.copytree(MANIFESTS / "overlays" / "gpu", overlay)
+    uri = "s3://models/store/serving"
+    config = published.config.replace(releases_uri=uri, target="kustomize", overlay=str(overlay))
+    pod = tmp_path / "pod"
+    pod.mkdir()
+    with serve_s3(tmp_path / "s3") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)
+        manifest = Manifest.read(tmp_path / "release.json", "release")
+        named = read_release(overlay)
+        release_id = named.partition("@sha256:")[0]
+        assert manifest.uri == f"{uri}/releases/{release_id}"
+        assert (tmp_path / "s3/models/store/serving/releases" / release_id).is_dir()
+        assert open_store(uri).current().release_id == release_id
+
+        pod_environment = environment | {"ADMLOPS_RELEASE": named, "ADMLOPS_RELEASES_URI": uri}
+        assert loader_main(["--into", str(pod)], pod_environment) == 0
+        with embed_release(pod / "current") as server:
+            assert served_release(server.grpc_url) == release_id
+            for golden in read_goldens(pod / "current" / "golden"):
+                require_equal(golden, predict_cloud(server.grpc_url, golden.points), 1e-3)
+        require_intact(pod / "current")
+
+        second = config.replace(runtime="onnxruntime")
+        publish(published.inputs, PublishOutputs(tmp_path / "second.json"), second)
+        newer = open_store(uri).current()
+        assert newer.previous == release_id
+        assert read_release(overlay).startswith(f"{newer.release_id}@sha256:")
+        assert rollback(uri).release_id == release_id  # downloads and verifies it
+        assert open_store(uri).find_model("0" * 64).stem == newer.release_id
+        assert open_store(uri).find_model("1" * 64) is None
+
+        weights = next((tmp_path / "s3").rglob("releases/*/models/network/1/openvino/model.bin"))
+        content = bytearray(weights.read_bytes())
+        content[len(content) // 2] ^= 1
+        weights.write_bytes(content)
+        empty = tmp_path / "another-pod"
+        empty.mkdir()
+        assert loader_main(["--into", str(empty)], pod_environment) == 1
+        assert list(empty.iterdir()) == []
+        with pytest.raises(DataError, match=r"model.bin: changed"):
+            open_store(uri).activate(release_id)
+
+
+def test_an_overlay_that_cannot_name_a_release_is_refused_before_the_work(published, tmp_path):
+    config = published.config.replace(target="kustomize", overlay=str(tmp_path))
+    with pytest.raises(ConfigError, match="name an overlay"):
         publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)

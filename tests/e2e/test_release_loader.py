@@ -360,8 +360,15 @@ def test_imports_neither_numpy_nor_torch():
     assert not heavy & {name.partition(".")[0] for name in done.stdout.split()}
 
 
-def test_upload_and_load_are_inverse(bucket, into, tmp_path):
-    _, environment = bucket
+@pytest.fixture
+def empty_bucket(tmp_path: Path) -> Iterator[dict[str, str]]:
+    (tmp_path / "s3" / "models").mkdir(parents=True)
+    with serve_s3(tmp_path / "s3") as environment:
+        yield environment
+
+
+def test_upload_and_load_are_inverse(empty_bucket, into, tmp_path):
+    environment = empty_bucket
     name = "0004-0123456789ab"
     record = json.dumps({"release_id": name})
     release = write_release(tmp_path / name, FILES | {"release.json": record})

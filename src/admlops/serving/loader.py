@@ -93,14 +93,16 @@ def load_release(
     _remove_leftovers(into)
     try:
         with write_folder_atomically(target) as draft:
-            num_bytes = _fetch(source, inventory, names, draft)
+            num_bytes = download_files(source, inventory, names, draft)
             keys = [read_key(draft / name, name) for name in names]
             require_engine_for(node, keys, inventory)
             others, configurations = inventory.in_order()
-            num_bytes += _fetch(source, inventory, [n for n in others if n not in names], draft)
+            num_bytes += download_files(
+                source, inventory, [n for n in others if n not in names], draft
+            )
             _require_same_release(draft, reference)
             (draft / FILES_FILE).write_bytes(content)
-            num_bytes += _fetch(source, inventory, configurations, draft)
+            num_bytes += download_files(source, inventory, configurations, draft)
     except OSError as error:
         raise ServiceError(
             f"{into}: writing the release failed ({error.strerror}); give the volume more room"
@@ -129,7 +131,9 @@ def copy_stages(stages: Path, into: Path) -> None:
         ) from error
 
 
-def _fetch(source: ObjectFolder, inventory: Inventory, names: Sequence[str], draft: Path) -> int:
+def download_files(
+    source: ObjectFolder, inventory: Inventory, names: Sequence[str], draft: Path
+) -> int:
     """Download files, several at a time; return their bytes.
 
     Raises:

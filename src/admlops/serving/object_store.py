@@ -5,12 +5,13 @@ AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESS
 keys, the web identity of the pod (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN).
 """
 
+import copy
 import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from admlops.errors import ConfigError, DataError, ServiceError
@@ -53,6 +54,13 @@ class ObjectFolder:
         self._client = _connect(self._endpoint, environment)
         self._attempts = attempts
         self._pause_s = pause_s
+
+    def within(self, folder: str) -> Self:
+        """Return one of its folders."""
+        inner = copy.copy(self)
+        inner.uri = f"{self.uri}/{folder}"
+        inner._prefix = self._key(folder)
+        return inner
 
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return a small file's bytes.
@@ -107,21 +115,21 @@ class ObjectFolder:
 
         self._call("writing", name, put)
 
-    def folders(self) -> list[str]:
-        """Return the names of the folders right below this one.
+    def folders(self, below: str = "") -> list[str]:
+        """Return the names of the folders right below this one, or right below one of its folders.
 
         Raises:
             ServiceError: the store cannot be reached or refuses.
         """
         found: list[str] = []
-        prefix = self._key("")
+        prefix = self._key(f"{below}/" if below else "")
 
         def ask() -> None:
             entries = self._client.list_objects(self._bucket, prefix=prefix)
             names = [str(entry.object_name).removeprefix(prefix) for entry in entries]
             found[:] = sorted(name.rstrip("/") for name in names if name.endswith("/"))
 
-        self._call("listing", "", ask)
+        self._call("listing", below, ask)
         return found
 
     def _key(self, name: str) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from admlops.detection.config import read_detector_config
+from admlops.serving.bucket_store import open_store
 from admlops.serving.client import predict_cloud
 from admlops.serving.golden import Golden, require_equal
 from admlops.serving.release import (
@@ -119,7 +120,7 @@ def rollback(releases_uri: str, release_id: str | None = None) -> Pointer:
     Raises:
         DataError: there is no such release, or its files were changed.
     """
-    store = ReleaseStore(releases_uri)
+    store = open_store(releases_uri)
     if release_id is None:
         current = store.current()
         release_id = current.previous if current else ""

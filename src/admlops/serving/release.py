@@ -28,12 +28,10 @@ from admlops.detection.config import DETECTOR_FILE
 from admlops.errors import DataError
 from admlops.files import digest_file, digest_folder, write_atomically
 from admlops.serving.golden import Golden, write_golden
+from admlops.serving.inventory import FILES_FILE, MODELS_FOLDER, RELEASE_FILE
 from admlops.serving.repository import detector_models
 from admlops.serving.stages import SETTINGS_FILE, ServingSettings
 
-RELEASE_FILE = "release.json"
-FILES_FILE = "files.json"
-MODELS_FOLDER = "models"
 SOURCE_FOLDER = "source"
 GOLDEN_FOLDER = "golden"
 EVALUATION_FOLDER = "evaluation"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from admlops.errors import ServiceError
 from admlops.files import digest_folder
+from admlops.serving.bucket_store import open_store
 from admlops.serving.embedded import EmbeddedTriton
-from admlops.serving.release import MODELS_FOLDER, SOURCE_FOLDER, read_record, require_intact
+from admlops.serving.inventory import MODELS_FOLDER
+from admlops.serving.release import SOURCE_FOLDER, read_record, require_intact
 from admlops.serving.repository import ENSEMBLE
-from admlops.serving.store import ReleaseStore
 
 SOURCE_VARIABLE = "ADMLOPS_RELEASE_SOURCE"
 """Tells the models (`triton_model.py`) where their source lies."""
@@ -45,7 +46,7 @@ def serve_release(
         DataError: there is no such release, or its files were changed.
         ServiceError: the server did not start, or ended by itself.
     """
-    store = ReleaseStore(releases_uri)
+    store = open_store(releases_uri)
     folder = store.path(release_id) if release_id else store.current_path()
     require_intact(folder)
     record = read_record(folder)

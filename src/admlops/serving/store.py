@@ -61,8 +61,7 @@ class ReleaseStore:
         path = uri.removeprefix("file://")
         if "://" in path:
             raise ConfigError(
-                f"releases_uri {uri!r}: releases are kept in a folder; mount the bucket, or copy "
-                "the release there after publishing (a release's files never change)"
+                f"releases_uri {uri!r}: releases are kept in a folder or in s3://bucket/folder"
             )
         self.root = Path(path).absolute()
 
@@ -120,6 +119,14 @@ class ReleaseStore:
     def manifest_path(self, release_id: str) -> Path:
         """Return where the manifest of a published release is kept."""
         return self.root / "published" / f"{release_id}.json"
+
+    def keep_manifest(self, release_id: str, manifest: Manifest) -> None:
+        """Keep the manifest of a published release."""
+        manifest.write(self.manifest_path(release_id))
+
+    def uri_of(self, release_id: str) -> str:
+        """Return where a release lies."""
+        return str(self.folder / release_id)
 
     def find_model(self, model_digest: str) -> Path | None:
         """Return the manifest of the newest published release of a model, if there is one."""

@@ -11,8 +11,8 @@ from admlops.errors import DataError, GateError
 from admlops.evaluation.result import REPLICATES_FILE, Evaluation, Replicates
 from admlops.evaluation.verdict import Candidate, Comparison, Verdict, check_thresholds, compare
 from admlops.files import write_folder_atomically
+from admlops.serving.bucket_store import open_store
 from admlops.serving.release import EVALUATION_FOLDER
-from admlops.serving.store import ReleaseStore
 from admlops.steps.step import Scores
 
 VERIFICATION_FILE = "verification.json"
@@ -102,7 +102,7 @@ def _published_evaluation(releases_uri: str) -> Path | None:
     """Return the evaluation that the current release carries, or None before the first."""
     if not releases_uri:
         return None
-    store = ReleaseStore(releases_uri)
+    store = open_store(releases_uri)
     pointer = store.current()
     return store.path(pointer.release_id) / EVALUATION_FOLDER if pointer else None
 

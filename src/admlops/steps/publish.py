@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,18 @@ from admlops.detection.config import read_detector_config
 from admlops.detection.predictor import Network, Predictor
 from admlops.detection.voxelization import Voxelizer
 from admlops.errors import ConfigError, DataError, GateError
+from admlops.files import digest_file
 from admlops.geometry.pose import transform_points
 from admlops.lake.store import Dataset
+from admlops.serving.bucket_store import open_store
 from admlops.serving.golden import Golden, total_boxes
+from admlops.serving.inventory import FILES_FILE
 from admlops.serving.licences import Use, require_permission
 from admlops.serving.publication import PARITY_TOLERANCE, Papers, Publication, publish_release
 from admlops.serving.release import ReleaseContent
+from admlops.serving.release_reference import ReleaseReference
+from admlops.serving.rollout import Track, require_overlay, set_release
 from admlops.serving.stages import ServingSettings
-from admlops.serving.store import ReleaseStore
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame
@@ -68,7 +72,13 @@ class PublishConfig(Config):
     """Where the release goes, and how it runs."""
 
     releases_uri: str
-    """Folder of releases."""
+    """Where releases are kept: a folder, or s3://bucket/folder."""
+    target: Literal["store", "kustomize"] = "store"
+    """"kustomize" also names the release in an overlay, ready to be applied."""
+    overlay: str = ""
+    """Folder of the overlay, for the target kustomize."""
+    track: Track = "stable"
+    """Which of the overlay's Deployments gets the release: stable or canary."""
     runtime: Runtime = "openvino"
     """What runs the network."""
     precision: Precision = "f32"
@@ -93,12 +103,14 @@ def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfi
     Whatever fails, the release that was current stays current.
 
     Raises:
-        ConfigError: a licence forbids the use.
+        ConfigError: a licence forbids the use, or the overlay cannot name a release.
         GateError: the verdict is no, or Triton's answers differ from those of this process.
         ServiceError: Triton is not installed or did not start.
         DataError: an input cannot be read.
     """
     _require_passed(inputs.verdict)
+    if config.target == "kustomize":
+        require_overlay(Path(config.overlay), config.track)
     built = Manifest.read(inputs.built / MANIFEST_FILE, "built")
     dataset_manifest = Manifest.read(inputs.dataset, "dataset")
     licences = tuple(sorted({*built.licences, *dataset_manifest.licences}))
@@ -118,20 +130,27 @@ def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfi
         scores=_figures(inputs),
         evaluation=inputs.evaluation,
     )
-    store = ReleaseStore(config.releases_uri)
+    store = open_store(config.releases_uri)
     publication = publish_release(store, content, papers, config.tolerance)
-    kept = store.manifest_path(publication.record.release_id)
+    release_id = publication.record.release_id
+    kept = store.manifest_path(release_id)
     if not kept.is_file():
-        _manifest(publication, papers, content).write(kept)
+        uri = store.uri_of(release_id)
+        store.keep_manifest(release_id, _manifest(uri, publication, papers, content))
     manifest = Manifest.read(kept, "release")
     manifest.write(outputs.release)
+    if config.target == "kustomize":
+        reference = ReleaseReference(release_id, digest_file(publication.path / FILES_FILE))
+        set_release(Path(config.overlay), reference, config.track)
     return {name: manifest.scores[name] for name in _OWN_SCORES}
 
 
 _OWN_SCORES = ("golden_max_abs_diff", "num_golden", "num_golden_boxes", "release_number")
 
 
-def _manifest(publication: Publication, papers: Papers, content: ReleaseContent) -> Manifest:
+def _manifest(
+    uri: str, publication: Publication, papers: Papers, content: ReleaseContent
+) -> Manifest:
     """Return what the step hands on; one that was published before keeps its first proof."""
     release_id = publication.record.release_id
     own = (
@@ -142,7 +161,7 @@ def _manifest(publication: Publication, papers: Papers, content: ReleaseContent)
     )
     return Manifest(
         kind="release",
-        uri=str(publication.path),
+        uri=uri,
         digest=publication.record.digest,
         licences=papers.licences,
         provenance=dict(papers.provenance) | {"release_id": release_id},

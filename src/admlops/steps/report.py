@@ -25,7 +25,7 @@ from admlops.reporting.sources import (
     read_request,
     read_round,
 )
-from admlops.serving.store import ReleaseStore
+from admlops.serving.bucket_store import open_store
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
@@ -174,7 +174,7 @@ def _with_release(paths: RoundPaths, releases_uri: str) -> RoundPaths:
     if paths.release is not None or not releases_uri or manifest is None or not manifest.is_file():
         return paths
     digest = Manifest.read(manifest, "model").digest
-    return replace(paths, release=ReleaseStore(releases_uri).find_model(digest))
+    return replace(paths, release=open_store(releases_uri).find_model(digest))
 
 
 def _pictures(run: Run, inputs: ReportInputs, config: ReportConfig) -> Iterator[Picture]:

@@ -114,6 +114,6 @@ def test_a_failed_draft_leaves_nothing(store):
     assert list(store.folder.iterdir()) == []
 
 
-def test_object_store_uris_are_refused_with_advice():
-    with pytest.raises(ConfigError, match="mount the bucket"):
-        ReleaseStore("s3://bucket/releases")
+def test_other_object_stores_are_refused_with_advice():
+    with pytest.raises(ConfigError, match="in a folder or in s3://bucket/folder"):
+        ReleaseStore("gs://bucket/releases")
