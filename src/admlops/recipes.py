@@ -74,7 +74,7 @@ def demo(store: str) -> Recipe:
         "demo",
         {
             "collect": CollectConfig(
-                origin=SimulationOrigin(world=world, destination=Path(store) / "world")
+                origin=SimulationOrigin(world=world, destination=_folder(store, "world"))
             ),
             **_common(store, detector),
             "train": TrainConfig(
@@ -90,7 +90,7 @@ def demo(store: str) -> Recipe:
             ),
             "mine": MineConfig(
                 num_frames=40,
-                ledger=f"{store}/label_ledger.jsonl",
+                ledger=str(_folder(store, "label_ledger.jsonl") or ""),
                 limit=LabelLimit(frames=200.0),
             ),
             "annotate": AnnotateConfig(annotator=OracleAnnotator(world=world)),
@@ -147,6 +147,11 @@ def load_recipe(name: str, store: str, source: str = "") -> Recipe:
     if not source:
         raise ConfigError(f"recipe {name!r} needs raw data: give --source FOLDER")
     return RECIPES[name](store, source)
+
+
+def _folder(store: str, name: str) -> Path | None:
+    """Return a path below a local store; an object store has none, so nothing is kept there."""
+    return None if "://" in store else Path(store) / name
 
 
 def _releases(store: str) -> str:

@@ -33,7 +33,8 @@ class CollectOutputs:
     """What is written.
 
     Attributes:
-        source: manifest that names the folder of raw data, its digest and its licences.
+        source: manifest that names the folder of raw data, its digest and its licences; a folder
+            that holds both where a simulation has no destination.
     """
 
     source: Path
@@ -46,8 +47,9 @@ class SimulationOrigin(Config):
     """Tells the origins apart."""
     world: WorldConfig = WorldConfig()
     """The world."""
-    destination: Path = Path("data/world")
-    """Folder to write; one that holds the same world already is kept as it is."""
+    destination: Path | None = None
+    """Folder to write; one that holds the same world already is kept as it is. Without one the
+    output itself is the folder, for pods that share no volume."""
     licences: tuple[str, ...] = ("CC0-1.0",)
     """Terms under which the simulated data may be used."""
 
@@ -94,8 +96,12 @@ def collect(inputs: CollectInputs, outputs: CollectOutputs, config: CollectConfi
         DataError: the folder does not exist.
     """
     origin = config.origin
+    manifest_file = outputs.source
     if isinstance(origin, SimulationOrigin):
-        folder, digest, num_simulated = _simulate_into(origin)
+        folder = (origin.destination or outputs.source).resolve()
+        if origin.destination is None:
+            manifest_file = outputs.source / "manifest.json"
+        digest, num_simulated = _simulate_into(folder, origin.world)
         provenance = {"step": "collect", "origin": "simulation", "world": digest}
     else:
         folder, num_simulated = origin.path.resolve(), 0
@@ -109,18 +115,16 @@ def collect(inputs: CollectInputs, outputs: CollectOutputs, config: CollectConfi
         digest=digest,
         licences=origin.licences,
         provenance=provenance | {"format": "kitti_object"},
-    ).write(outputs.source)
+    ).write(manifest_file)
     return {"num_simulated": float(num_simulated)}
 
 
-def _simulate_into(origin: SimulationOrigin) -> tuple[Path, str, int]:
-    """Return the folder, the world's digest and how many frames had to be simulated."""
-    folder = origin.destination.resolve()
-    world = origin.world
+def _simulate_into(folder: Path, world: WorldConfig) -> tuple[str, int]:
+    """Return the world's digest and how many frames had to be simulated."""
     if folder.is_dir() and any(folder.iterdir()):
         present = _present_world(folder)
         if present.get("digest") == world.digest:
-            return folder, world.digest, 0
+            return world.digest, 0
     frames = track(
         simulate(world),
         description="simulate",
@@ -131,7 +135,7 @@ def _simulate_into(origin: SimulationOrigin) -> tuple[Path, str, int]:
         write_frames(draft, frames)
         note = {"digest": world.digest, "world": world.to_json_dict()}
         write_atomically(draft / WORLD_FILE, json.dumps(note, indent=2) + "\n")
-    return folder, world.digest, world.num_frames
+    return world.digest, world.num_frames
 
 
 def _present_world(folder: Path) -> dict[str, Any]:

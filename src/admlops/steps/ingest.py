@@ -34,7 +34,8 @@ class IngestInputs:
     """What is read.
 
     Attributes:
-        source: a folder in the KITTI object layout, or the manifest of one.
+        source: a folder in the KITTI object layout, with or without a manifest in it, or the
+            manifest of one.
     """
 
     source: Path
@@ -146,7 +147,11 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
 def _open_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
     """Return the folder, its licences and its digest ("" where it is not known)."""
     if source.is_dir():
-        return source.resolve(), (), ""
+        own = source / "manifest.json"
+        if not own.is_file():
+            return source.resolve(), (), ""
+        manifest = Manifest.read(own, "source")  # written elsewhere: its uri leads nowhere here
+        return source.resolve(), manifest.licences, manifest.digest
     manifest = Manifest.read(source, "source")
     folder = Path(manifest.uri)
     if not folder.is_dir():

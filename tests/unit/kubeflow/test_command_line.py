@@ -1,5 +1,6 @@
 """`admlops compile` and `admlops submit` as a user types them, against a real server."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -37,6 +38,18 @@ def test_compile_places_every_pipeline(
         assert len(executors) > 10
         assert all(executor.platform for executor in executors.values())
         assert all(executor.container["resources"] for executor in executors.values())
+
+
+def test_an_object_store_is_never_taken_for_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = PROFILES / "kind.yaml"
+    words = ["closed_loop", "--profile", profile, "--output", tmp_path]
+    run_admlops(monkeypatch, "compile", *words)
+    text = (tmp_path / "closed_loop.yaml").read_text()
+    assert "s3://admlops/store/lake" in text
+    assert not re.search(r"s3:/[^/]", text)
+    assert "label_ledger" not in text
 
 
 def test_compile_lists_what_a_profile_lacks(

@@ -65,6 +65,17 @@ def test_a_simulated_world_is_kept_and_a_changed_one_replaced(workspace):
     assert manifest.digest == other.digest
 
 
+def test_without_a_destination_the_output_is_the_folder_and_can_be_moved(tmp_path):
+    config = CollectConfig.parse({"origin": {"kind": "simulation", "world": WORLD, "destination": None}})
+    collect(CollectInputs(), CollectOutputs(tmp_path / "pod_1" / "source"), config)
+    moved = tmp_path / "pod_2" / "source"
+    shutil.copytree(tmp_path / "pod_1" / "source", moved)
+    shutil.rmtree(tmp_path / "pod_1")
+    assert ingest_into(tmp_path, source=moved)["num_added"] == 12
+    assert Manifest.read(tmp_path / "run.json", "dataset").licences == ("CC0-1.0",)
+    assert Dataset.open(str(tmp_path / "lake")).num_frames == 12
+
+
 def test_collect_never_replaces_foreign_files(tmp_path):
     (tmp_path / "world").mkdir()
     (tmp_path / "world" / "thesis.tex").write_text("years of work")
