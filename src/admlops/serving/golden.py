@@ -69,19 +69,25 @@ def _read(place: Path) -> Golden:
 
 
 def largest_difference(expected: Boxes, answered: Boxes) -> float:
-    """Return the largest difference of any number of two equal-length sets of boxes.
+    """Return the largest difference of any number of two sets of boxes, each with its partner.
 
-    Yaws are compared on the circle. Sets of other lengths or categories differ by infinity.
+    Partners are the nearest ones of the same category, each taken once, so that boxes whose
+    scores are equal up to rounding may change places. Yaws are compared on the circle. Sets that
+    do not pair up differ by infinity.
     """
-    same = len(expected) == len(answered) and bool(np.all(expected.category == answered.category))
-    if not same:
+    if len(expected) != len(answered):
         return float("inf")
-    if len(expected) == 0:
-        return 0.0
-    difference = np.abs(expected.as_7() - answered.as_7())
-    turn = difference[:, 6]
-    difference[:, 6] = np.minimum(turn, np.abs(2 * np.pi - turn))
-    return float(max(difference.max(), np.abs(expected.score - answered.score).max()))
+    difference = np.abs(expected.as_7()[:, None] - answered.as_7()[None])
+    difference[..., 6] = np.minimum(difference[..., 6], np.abs(2 * np.pi - difference[..., 6]))
+    apart = np.abs(expected.score[:, None] - answered.score[None])
+    pairs = np.maximum(difference.max(axis=2, initial=0.0), apart)
+    pairs[expected.category[:, None] != answered.category[None]] = np.inf
+    largest = 0.0
+    for row in pairs:
+        partner = int(np.argmin(row))
+        largest = max(largest, float(row[partner]))
+        pairs[:, partner] = np.inf
+    return largest
 
 
 def require_equal(golden: Golden, answered: Boxes, tolerance: float) -> float:

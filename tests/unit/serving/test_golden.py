@@ -42,6 +42,14 @@ def test_other_counts_and_categories_are_infinitely_far():
     assert largest_difference(Boxes.empty(), Boxes.empty()) == 0.0
 
 
+def test_boxes_of_nearly_equal_scores_may_change_places():
+    two = Boxes.concatenate([boxes(x_m=10.0, score=0.5), boxes(x_m=30.0, score=0.5001)])
+    assert largest_difference(two, two.select([1, 0])) == 0.0
+    twice = Boxes.concatenate([boxes(x_m=10.0), boxes(x_m=10.0)])
+    one_moved = Boxes.concatenate([boxes(x_m=10.0), boxes(x_m=30.0)])
+    assert largest_difference(twice, one_moved) == 20.0, "a partner is taken once"
+
+
 def test_a_difference_beyond_the_tolerance_fails_the_gate():
     golden = Golden("frame", np.zeros((0, 4), np.float32), boxes())
     assert require_equal(golden, boxes(score=0.7505), 1e-3) == pytest.approx(0.0005)
