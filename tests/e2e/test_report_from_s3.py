@@ -51,14 +51,14 @@ def test_refusals_name_the_store(
     bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(bucket, "run-1/report/def/report", "x")
-    with pytest.raises(ServiceError, match="object store at http://127.*no-such-bucket"):
+    with pytest.raises(ServiceError, match="no-such-bucket"):
         download_report("s3://no-such-bucket/x/run-1", None, tmp_path)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(ServiceError, match="object store at http://127"):
         download_report(PREFIX, None, tmp_path)
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    with pytest.raises(ServiceError, match="object store at http://127"):
+    with pytest.raises(ServiceError, match="no credentials; set AWS_ACCESS_KEY_ID"):
         download_report(PREFIX, None, tmp_path)
 
 

@@ -2,20 +2,14 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from minio import Minio
-from minio.credentials import EnvAWSProvider
-from minio.error import MinioException
-from urllib3 import PoolManager, Retry, Timeout
-from urllib3.exceptions import HTTPError
-
-from admlops.errors import ServiceError
+from admlops.errors import ConfigError, DataError, ServiceError
 from admlops.files import write_atomically
 from admlops.kubeflow.profile import ObjectStore
+from admlops.serving.object_store import ObjectFolder
 
-_SCHEMES = ("s3", "minio")
-_DEFAULT_ENDPOINT = "https://s3.amazonaws.com"
+_MAX_REPORT_BYTES = 256 << 20
+_OUTPUT = "report"
 
 
 def download_report(prefix: str, store: ObjectStore | None, folder: Path) -> Path | None:
@@ -34,43 +28,23 @@ def download_report(prefix: str, store: ObjectStore | None, folder: Path) -> Pat
         The file, or None where the run made no report or its store is no S3 service.
 
     Raises:
-        ServiceError: the store cannot be reached or refuses.
+        ServiceError: the store cannot be reached, refuses, or no credentials are given.
     """
-    address = urlsplit(prefix)
-    if address.scheme not in _SCHEMES:
+    scheme, _, path = prefix.partition("://")
+    if scheme not in ("s3", "minio"):
         return None
-    named = store.endpoint if store else None
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or named or _DEFAULT_ENDPOINT
-    region = store.region if store else None
-    pool = PoolManager(timeout=Timeout(connect=5, read=60), retries=Retry(total=2))
-    client = Minio(
-        urlsplit(endpoint).netloc,
-        credentials=EnvAWSProvider(),
-        secure=endpoint.startswith("https://"),
-        region=region,
-        http_client=pool,
-    )
+    environment = dict(os.environ)
+    if store:
+        environment.setdefault("AWS_REGION", store.region)
+        if store.endpoint:
+            environment.setdefault("AWS_ENDPOINT_URL", store.endpoint)
     try:
-        path = f"{address.path.strip('/')}/"
-        names = [
-            str(item.object_name)
-            for item in client.list_objects(address.netloc, prefix=path, recursive=True)
-        ]
-        name = next((name for name in names if _is_report(name.removeprefix(path))), None)
-        if name is None:
-            return None
-        with client.get_object(address.netloc, name) as answer:
-            content = answer.read()
-            answer.release_conn()
-    except (MinioException, HTTPError, ValueError) as error:
-        message = f"object store at {endpoint}: reading {prefix} failed: {error}"
-        raise ServiceError(message) from error
-    finally:
-        pool.clear()
-    write_atomically(folder / "report.html", content)
-    return folder / "report.html"
-
-
-def _is_report(path: str) -> bool:
-    task, *_, output = path.split("/")
-    return task.startswith("report") and output in ("report", "report.html")
+        run = ObjectFolder(f"s3://{path}", environment, attempts=2)
+        for task in run.folders():
+            for execution in run.folders(task) if task.startswith(_OUTPUT) else []:
+                content = run.read(f"{task}/{execution}/{_OUTPUT}", _MAX_REPORT_BYTES)
+                write_atomically(folder / "report.html", content)
+                return folder / "report.html"
+    except (ConfigError, DataError) as error:
+        raise ServiceError(f"reading the report failed: {error}") from error
+    return None
