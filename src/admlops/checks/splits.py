@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from admlops.checks.findings import FindingLog
+from admlops.checks.findings import MAX_KEPT_PER_RULE, FindingLog
 from admlops.structures.frame import Frame
 
 SAME_PLACE_M = 1.0
@@ -60,9 +60,8 @@ class SplitCheck:
     def finish(self) -> None:
         """Add the findings."""
         table = {name: np.array(column, dtype=np.int64) for name, column in self.columns.items()}
-        present = {
-            name for name, code in self.names.items() if code in set(table["split"].tolist())
-        }
+        names = list(self.names)
+        present = {names[code] for code in np.unique(table["split"])}
         labelled = sorted(present - {"pool", "test"})
         missing = {"train", "val"} - present
         if missing:
@@ -102,7 +101,9 @@ class SplitCheck:
         )
         repeated, times = np.unique(pairs[0], return_counts=True)
         shared = repeated[times > 1]
-        for one in shared:
+        if len(shared) > MAX_KEPT_PER_RULE:
+            self.log.counts[rule_id] += len(shared) - MAX_KEPT_PER_RULE
+        for one in shared[:MAX_KEPT_PER_RULE]:
             mine = pairs[0] == one
             parts = [f"{names[pairs[1, i]]} ({counts[i]})" for i in np.flatnonzero(mine)]
             if column == "scene":

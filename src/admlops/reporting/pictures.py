@@ -19,6 +19,8 @@ from admlops.structures.frame import Frame
 
 FOUND, MISSED = "#34d399", "#d92d20"
 RIGHT, WRONG = "#1e40af", "#e07b00"
+RIGHT_IN_IMAGE = "#3b82f6"
+"""Lighter, to be seen on a dark image."""
 MATCH_IOU = 0.5
 MIN_DEPTH_M = 0.5
 _EDGES = np.array(
@@ -146,7 +148,7 @@ def draw_in_image(frame: Frame, pairing: Pairing) -> str | None:
         groups = (
             (pairing.labels, ~pairing.found, MISSED, "-", 2.2),
             (pairing.labels, pairing.found, FOUND, "-", 3.0),
-            (pairing.detections, pairing.right, RIGHT, "-", 1.1),
+            (pairing.detections, pairing.right, RIGHT_IN_IMAGE, "-", 1.1),
             (pairing.detections, ~pairing.right, WRONG, "--", 1.5),
         )
         for boxes, chosen, colour, style, line_width in groups:

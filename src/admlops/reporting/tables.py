@@ -151,9 +151,9 @@ def make_lineage_table(run: Run) -> Table:
             if manifest is None:
                 continue
             facts = [
-                f"{name}: {value}"
+                f"{name.replace('_', ' ')}: {_shorten(value)}"
                 for name, value in sorted(manifest.provenance.items())
-                if name != "step"
+                if name != "step" and value
             ]
             rows.append(
                 (
@@ -162,8 +162,14 @@ def make_lineage_table(run: Run) -> Table:
                     manifest.reference,
                     manifest.digest[:16],
                     ", ".join(manifest.licences) or "none named",
-                    "\n".join(facts) or ABSENT,
+                    ", ".join(facts) or ABSENT,
                 )
             )
     heads = ("round", "artifact", "reference", "digest", "licences", "where it comes from")
     return Table(heads, tuple(rows), 6)
+
+
+def _shorten(value: str) -> str:
+    """Return a digest's beginning, and anything else as it is."""
+    is_digest = len(value) == 64 and set(value) <= set("0123456789abcdef")
+    return f"{value[:16]}..." if is_digest else value

@@ -154,11 +154,13 @@ def _look_at_clouds(doctor: Doctor, dataset: Dataset, count: int) -> None:
 
 
 def _look_at_labels(doctor: Doctor, dataset: Dataset) -> None:
-    digests = dataset.query("SELECT sensor_digest FROM frames ORDER BY row")["sensor_digest"]
+    digests = dataset.query("SELECT sensor_digest FROM frames ORDER BY row")[
+        "sensor_digest"
+    ].to_pylist()
     frames = _iterate_labels(dataset, np.arange(dataset.num_frames))
     total = dataset.num_frames
     for row, frame in enumerate(track(frames, "check labels", total=total, console=_console())):
-        digest = digests[row].as_py() or ""
+        digest = digests[row] or ""
         doctor.look_at_labels(frame, "" if digest == _NO_PAYLOAD else digest)
 
 
