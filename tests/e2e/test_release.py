@@ -379,3 +379,22 @@ def test_an_overlay_that_cannot_name_a_release_is_refused_before_the_work(publis
     config = published.config.replace(target="kustomize", overlay=str(tmp_path))
     with pytest.raises(ConfigError, match="name an overlay"):
         publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)
+
+
+def test_verify_compares_a_canary_with_the_stable_track(published, server, tmp_path, capsys):
+    inputs = VerifyInputs(published.root / "model", published.built, published.dataset)
+    config = VerifyConfig(
+        num_frames=3, stable=server.grpc_url, canary=server.grpc_url, canary_max_slowdown=100.0
+    )
+    scores = verify(inputs, VerifyOutputs(tmp_path / "same"), config)
+    assert scores["canary_promote"] == scores["canary_agreement"] == 1.0
+    report = json.loads((tmp_path / "same" / "canary.json").read_text())
+    assert report["canary"]["num_boxes"] == report["stable"]["num_boxes"] > 0
+    assert "canary: promote" in capsys.readouterr().err
+
+    config = config.replace(canary="127.0.0.1:1")
+    scores = verify(inputs, VerifyOutputs(tmp_path / "gone"), config)
+    assert scores["canary_promote"] == 0.0
+    assert "do not promote: 3 of 3 requests failed" in capsys.readouterr().err.replace("\n", " ")
+    with pytest.raises(ConfigError, match="give both or neither"):
+        verify(inputs, VerifyOutputs(tmp_path / "half"), config.replace(stable=""))

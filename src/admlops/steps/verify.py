@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ from rich.progress import track
 
 from admlops.config import Config
 from admlops.detection.backends import cpu_has_bf16, load_network
-from admlops.errors import DataError
+from admlops.errors import ConfigError, DataError
 from admlops.evaluation.average_precision import average_precision
 from admlops.evaluation.flat_boxes import FlatBoxes
 from admlops.evaluation.measures import CategoryMatches, MatchCollector, Measure
 from admlops.evaluation.slices import WHOLE, Slice, rank
-from admlops.export.parity import Ladder, Rung, RungReport
+from admlops.export.parity import Ladder, Rung, RungReport, match_rate
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.lake.store import Dataset
+from admlops.serving.canary import CanaryLimits, CanaryReport, judge, mirror
+from admlops.serving.client import predict_cloud
 from admlops.steps.build import read_targets
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
@@ -27,6 +30,7 @@ from admlops.structures.manifest import Manifest
 from admlops.training.model_folder import read_model
 
 VERIFICATION_FILE = "verification.json"
+CANARY_FILE = "canary.json"
 _AP_IOU = 0.5
 
 
@@ -67,6 +71,15 @@ class VerifyConfig(Config):
     """Threads of each runtime; 0 lets it choose."""
     served: str = "openvino"
     """The rung whose latency is reported as `points_to_boxes_p50_ms`."""
+    canary: str = ""
+    """gRPC address of a canary (host:port); its answers and latency are compared with those of
+    `stable` on the same frames, and canary.json says whether to promote it."""
+    stable: str = ""
+    """gRPC address of the release that serves."""
+    canary_min_agreement: float = Field(default=0.9, ge=0, le=1)
+    """Share of boxes with a partner in the other track's answers, to be promoted."""
+    canary_max_slowdown: float = Field(default=1.2, gt=0)
+    """Ratio of the tracks' 99th percentiles of latency, to be promoted."""
 
 
 class Verification(Config):
@@ -90,8 +103,11 @@ def verify(inputs: VerifyInputs, outputs: VerifyOutputs, config: VerifyConfig) -
     """Run torch and every built runtime on the same frames; write differences and latencies.
 
     Raises:
+        ConfigError: a canary is given without the track that it is compared with.
         DataError: model, built folder or dataset cannot be read, or there are no clouds.
     """
+    if bool(config.canary) != bool(config.stable):
+        raise ConfigError("verify: canary and stable are two addresses; give both or neither")
     detector = read_model(inputs.model)
     dataset = Dataset.open(Manifest.read(inputs.dataset, "dataset").reference)
     frames = _frames(dataset, config)
@@ -117,7 +133,36 @@ def verify(inputs: VerifyInputs, outputs: VerifyOutputs, config: VerifyConfig) -
     with write_folder_atomically(outputs.verification) as draft:
         text = json.dumps(verification.to_json_dict(), indent=2) + "\n"
         write_atomically(draft / VERIFICATION_FILE, text)
-    return verification.scores
+        if not config.canary:
+            return verification.scores
+        report = _compare_tracks(frames, config)
+        write_atomically(draft / CANARY_FILE, json.dumps(report.to_json_dict(), indent=2) + "\n")
+    decision = "promote" if report.promote else "do not promote: " + "; ".join(report.reasons)
+    console.print(f"canary: {decision}", markup=False, highlight=False, soft_wrap=True)
+    return verification.scores | {
+        "canary_promote": float(report.promote),
+        "canary_agreement": report.agreement,
+        "canary_p99_ms": report.canary.p99_ms,
+        "stable_p99_ms": report.stable.p99_ms,
+    }
+
+
+def _compare_tracks(frames: list[Frame], config: VerifyConfig) -> CanaryReport:
+    """Send the frames' clouds to both tracks of a cluster."""
+    clouds = [f.lidar.points.astype(np.float32) for f in frames if f.lidar is not None]
+    stable, canary = mirror(
+        partial(predict_cloud, config.stable), partial(predict_cloud, config.canary), clouds
+    )
+    pairs = [
+        (one, other)
+        for one, other in zip(stable.answers, canary.answers, strict=True)
+        if one is not None and other is not None
+    ]
+    agreement = match_rate([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    limits = CanaryLimits(
+        min_agreement=config.canary_min_agreement, max_slowdown=config.canary_max_slowdown
+    )
+    return judge(stable, canary, agreement, limits)
 
 
 def _frames(dataset: Dataset, config: VerifyConfig) -> list[Frame]:
