@@ -67,12 +67,10 @@ def _pool_name(executor: Executor, profile: ClusterProfile) -> str:
 def _fill_container(executor: Executor, profile: ClusterProfile, pool: Pool) -> None:
     resources: dict[str, Any] = {
         "resourceCpuRequest": pool.cpu_request,
+        "resourceCpuLimit": pool.cpu_limit or pool.cpu_request,
         "resourceMemoryRequest": pool.memory_request,
+        "resourceMemoryLimit": pool.memory_limit or pool.memory_request,
     }
-    if pool.cpu_limit:
-        resources["resourceCpuLimit"] = pool.cpu_limit
-    if pool.memory_limit:
-        resources["resourceMemoryLimit"] = pool.memory_limit
     if pool.accelerator:
         resources["accelerator"] = {
             "resourceType": pool.accelerator.resource,

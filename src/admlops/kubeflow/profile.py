@@ -53,11 +53,11 @@ class Pool(Config):
     cpu_request: Cpu = "1"
     """CPU cores asked for."""
     cpu_limit: Cpu | None = None
-    """CPU cores at most."""
+    """CPU cores at most; as many as asked for where absent, so that no LimitRange adds less."""
     memory_request: Quantity = "2Gi"
     """Memory asked for."""
     memory_limit: Quantity | None = None
-    """Memory at most; /dev/shm counts towards it."""
+    """Memory at most; as much as asked for where absent. /dev/shm counts towards it."""
     shm_size: Quantity | None = None
     """Size of /dev/shm, held in memory; data loaders with workers need it."""
     timeout_s: int | None = Field(default=None, ge=1)

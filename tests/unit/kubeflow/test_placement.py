@@ -25,6 +25,7 @@ def test_train_gets_all_that_a_gpu_step_needs(
     assert train.container["resources"] == {
         "accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "1"},
         "resourceCpuRequest": "8",
+        "resourceCpuLimit": "8",
         "resourceMemoryRequest": "64Gi",
         "resourceMemoryLimit": "64Gi",
     }
@@ -167,3 +168,18 @@ def test_manifest_names_a_version_by_its_content(
     other = place(small_pipeline, gpu_profile, "0.2.0").render_manifest("admlops")
     assert list(yaml.safe_load_all(other))[1]["metadata"]["name"] != version["metadata"]["name"]
     assert "platformSpec" not in small_pipeline.render_manifest("admlops")
+
+
+def test_limits_are_always_written(
+    small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile
+) -> None:
+    # a namespace's LimitRange would else add a limit below the request, and the pod be refused
+    pools = gpu_profile.to_json_dict()["pools"]
+    pools["cpu"] = {"cpu_request": "3", "memory_request": "5Gi", "memory_limit": "6Gi"}
+    ingest = placed_on(small_pipeline, gpu_profile.replace(pools=pools))["ingest"]
+    assert ingest.container["resources"] == {
+        "resourceCpuRequest": "3",
+        "resourceCpuLimit": "3",
+        "resourceMemoryRequest": "5Gi",
+        "resourceMemoryLimit": "6Gi",
+    }

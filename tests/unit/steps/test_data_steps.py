@@ -66,7 +66,9 @@ def test_a_simulated_world_is_kept_and_a_changed_one_replaced(workspace):
 
 
 def test_without_a_destination_the_output_is_the_folder_and_can_be_moved(tmp_path):
-    config = CollectConfig.parse({"origin": {"kind": "simulation", "world": WORLD, "destination": None}})
+    config = CollectConfig.parse(
+        {"origin": {"kind": "simulation", "world": WORLD, "destination": None}}
+    )
     collect(CollectInputs(), CollectOutputs(tmp_path / "pod_1" / "source"), config)
     moved = tmp_path / "pod_2" / "source"
     shutil.copytree(tmp_path / "pod_1" / "source", moved)
