@@ -25,6 +25,8 @@ from admlops.training.precision import choose_precision
 
 LAST_CHECKPOINT = "last.ckpt"
 LOGS = "logs"
+FEW_STEPS = 200
+"""Trainings up to this length log every step."""
 VALIDATION_SPLIT = "val"
 
 
@@ -141,7 +143,7 @@ def _trainer(config: TrainConfig, folder: Path, callbacks: Sequence[Callback]) -
         check_val_every_n_epoch=None if every else 1,
         limit_val_batches=1.0 if every else 0,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=1 if config.num_steps <= FEW_STEPS else 10,
         use_distributed_sampler=False,
         enable_model_summary=False,
         enable_progress_bar=config.progress,
