@@ -75,7 +75,7 @@ class SplitCheck:
         self._find_same_place(table, same, bool(leaked.any()))
         for name, count in self.boxes["val"].items():
             if "train" in present and self.boxes["train"][name] == 0:
-                self.log.add("SPLIT005", name, f"{count} boxes in val, none in train")
+                self.log.add("SPLIT005", name, f"boxes in val: {count}, in train: none")
 
     def _check_scenes(self, table: dict[str, NDArray[np.int64]], present: set[str]) -> None:
         """Report scenes in several splits; a single scene for everything names no scene at all."""
@@ -83,7 +83,7 @@ class SplitCheck:
             self._find_shared(table, "scene", "SPLIT001", "frames of one scene are in")
         elif len(present) > 1:
             name = list(self.names)[table["scene"][0]]
-            what = f"all {len(table['scene'])} frames are in one scene, splits {sorted(present)}"
+            what = f"all {len(table['scene'])} frames are in one scene, splits {', '.join(sorted(present))}"
             self.log.add("SPLIT006", name, what)
 
     def _code(self, name: str) -> int:

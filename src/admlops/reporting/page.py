@@ -43,12 +43,14 @@ class Picture:
     Attributes:
         title: which frame.
         above: data URI of the picture from above.
+        num_panels: panels side by side in the picture from above.
         image: data URI of the camera image; None without camera.
         image_caption: what the image shows.
     """
 
     title: str
     above: str
+    num_panels: int = 1
     image: str | None = None
     image_caption: str = ""
 

@@ -216,6 +216,7 @@ def _draw(frame: Frame, pairings: list[tuple[str, Pairing]], reach_m: float) -> 
     return Picture(
         title=f"Frame {frame.frame_id or key.timestamp_ns} of {key.scene}{tags}",
         above=draw_from_above(frame, pairings, reach_m),
+        num_panels=len(pairings),
         image=draw_in_image(frame, last),
         image_caption=f"{name}: {last.summary}" if name else last.summary,
     )
