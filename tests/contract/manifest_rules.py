@@ -175,13 +175,14 @@ def disruption_is_limited(objects: Objects) -> Iterator[str]:
 def pods_are_spread(objects: Objects) -> Iterator[str]:
     for item in tritons(objects):
         labels = template_of(item)["metadata"]["labels"]
-        keys = {
+        keys = [
             constraint["topologyKey"]
             for constraint in template_of(item)["spec"].get("topologySpreadConstraints", [])
             if selects(constraint["labelSelector"]["matchLabels"], labels)
-        }
-        for key in {"kubernetes.io/hostname", "topology.kubernetes.io/zone"} - keys:
-            yield f"{name_of(item)}: not spread over {key}"
+        ]
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone"):
+            if keys.count(key) != 1:
+                yield f"{name_of(item)}: spread {keys.count(key)} times over {key}"
 
 
 def rollouts_lose_no_request(objects: Objects) -> Iterator[str]:
@@ -227,9 +228,13 @@ def models_are_explicit(objects: Objects) -> Iterator[str]:
 
 def scratch_is_bounded(objects: Objects) -> Iterator[str]:
     for name, pod in pods(objects):
-        for volume in pod.get("volumes", []):
-            if "emptyDir" in volume and not (volume["emptyDir"] or {}).get("sizeLimit"):
-                yield f"{name}: volume {volume['name']} has no size"
+        sizes = [
+            (volume["emptyDir"] or {}).get("sizeLimit")
+            for volume in pod.get("volumes", [])
+            if "emptyDir" in volume
+        ]
+        if not all(sizes):
+            yield f"{name}: an emptyDir has no size"
 
 
 def gpus_are_in_their_pool(objects: Objects) -> Iterator[str]:

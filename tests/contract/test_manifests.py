@@ -17,6 +17,9 @@ import yaml
 from kustomize import MANIFESTS, REPOSITORY, Object, build, builders
 from manifest_rules import GPU, RELEASE, RULES, Objects, of_kind, template_of, tritons
 
+from admlops.serving.release_reference import ReleaseReference
+from admlops.serving.rollout import set_release
+
 pytestmark = pytest.mark.skipif(
     not builders(), reason="neither kubectl nor kustomize is installed; `make manifests` gets one"
 )
@@ -25,6 +28,8 @@ KUBERNETES = ("1.35", "1.36", "1.37")
 """The newest minors."""
 OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
 CANARY = "production with a canary"
+STABLE = ReleaseReference("0001-0123456789ab", "0" * 64)
+ON_TRIAL = ReleaseReference("0002-0123456789ab", "1" * 64)
 ALLOWED = {
     ("kind", "secrets-by-name"): "Secret/admlops-s3: holds a value",
 }
@@ -44,7 +49,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Objects]:
         text = file.read_text()
         line = "components:\n"
         assert line in text
-        file.write_text(text.replace(line, f"{line}  - ../../components/canary\n"))
+        text = text.replace(line, f"{line}  - ../../components/canary\n")
+        target = "{kind: Deployment, labelSelector: admlops.io/track=canary}"
+        patch = f"  - path: canary-release.yaml\n    target: {target}\n"
+        file.write_text(text.replace("patches:\n", f"patches:\n{patch}"))
+        set_release(file.parent, STABLE)
+        set_release(file.parent, ON_TRIAL, "canary")
         return build(file.parent)
 
     return lambda overlay: copy.deepcopy(objects(overlay))
@@ -171,6 +181,9 @@ DAMAGES: dict[str, list[Callable[[Objects], None]]] = {
     "spread": [
         lambda o: without(pod(o), "topologySpreadConstraints"),
         lambda o: pod(o)["topologySpreadConstraints"].pop(),
+        lambda o: pod(o)["topologySpreadConstraints"].append(
+            pod(o)["topologySpreadConstraints"][0]
+        ),
     ],
     "rollout": [
         lambda o: without(triton(o)["spec"], "strategy"),
@@ -285,6 +298,8 @@ def test_canary_has_its_own_release_and_the_overlays_patches(built) -> None:
     names = {item["metadata"]["name"]: item for item in tritons(built(CANARY))}
     assert names.keys() == {"triton", "triton-canary"}
     canary, stable = names["triton-canary"], names["triton"]
+    releases = [template_of(i)["metadata"]["annotations"][RELEASE] for i in (stable, canary)]
+    assert releases == [str(STABLE), str(ON_TRIAL)]
     assert canary["spec"]["replicas"] == 1
     assert "replicas" not in stable["spec"]  # the autoscaler's
     pods = [template_of(item)["spec"] for item in (stable, canary)]
