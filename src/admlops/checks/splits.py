@@ -83,7 +83,8 @@ class SplitCheck:
             self._find_shared(table, "scene", "SPLIT001", "frames of one scene are in")
         elif len(present) > 1:
             name = list(self.names)[table["scene"][0]]
-            what = f"all {len(table['scene'])} frames are in one scene, splits {', '.join(sorted(present))}"
+            splits = ", ".join(sorted(present))
+            what = f"all {len(table['scene'])} frames are in one scene, splits are {splits}"
             self.log.add("SPLIT006", name, what)
 
     def _code(self, name: str) -> int:
