@@ -84,7 +84,8 @@ def submit_package(package: Path, title: str, access: Access, submission: Submis
         console.print(f"run {run.run_id}: {link}", soft_wrap=True, highlight=False)
         if submission.wait:
             pipeline = CompiledPipeline.parse(package.read_text())
-            last = _follow(connection, run.run_id, pipeline, submission.poll_s)
+            tasks = container_tasks(pipeline)
+            last = follow_run(connection, run.run_id, tasks, submission.poll_s)
             if last.state != "SUCCEEDED":
                 failures = "".join(f"; {line}" for line in _failures(last))
                 raise ServiceError(f"run {run.run_id} ended {last.state}{failures}; see {link}")
@@ -161,10 +162,24 @@ def _schedule(
     return str(recurring.recurring_run_id)
 
 
-def _follow(connection: Connection, run_id: str, pipeline: CompiledPipeline, poll_s: float) -> Any:  # noqa: ANN401
-    """Poll until a final state and return the run; KFP's own waiting loops on a cancelled one."""
+def container_tasks(pipeline: CompiledPipeline) -> set[str]:
+    """Return the names of the tasks that run a container, as the server displays them."""
     labels = {executor.label for executor in pipeline.executors()}
-    words = {path.rpartition("/")[2] for path, _, label in pipeline.tasks() if label in labels}
+    return {path.rpartition("/")[2] for path, _, label in pipeline.tasks() if label in labels}
+
+
+def follow_run(connection: Connection, run_id: str, tasks: set[str], poll_s: float) -> Any:  # noqa: ANN401
+    """Poll until a final state and return the run; KFP's own waiting loops on a cancelled one.
+
+    Args:
+        connection: the server.
+        run_id: the run.
+        tasks: names of the tasks to count in the progress display.
+        poll_s: time between two looks, s.
+
+    Raises:
+        ServiceError: the server refuses, or is away for several polls.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -173,10 +188,10 @@ def _follow(connection: Connection, run_id: str, pipeline: CompiledPipeline, pol
         TextColumn("{task.fields[line]}", markup=False, style="dim"),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("waiting", total=len(words), line="")
+        bar = progress.add_task("waiting", total=len(tasks), line="")
         while True:
             run = _poll(connection, run_id, poll_s)
-            states = _states(run, words)
+            states = _states(run, tasks)
             running = [name for name, state in states.items() if state == "RUNNING"]
             progress.update(
                 bar,
@@ -202,10 +217,10 @@ def _poll(connection: Connection, run_id: str, poll_s: float) -> Any:  # noqa: A
     raise AssertionError("unreachable: the last attempt raises")
 
 
-def _states(run: Any, words: set[str]) -> dict[str, str]:  # noqa: ANN401
+def _states(run: Any, tasks: set[str]) -> dict[str, str]:  # noqa: ANN401
     details = run.run_details.task_details if run.run_details else None
     return {
-        task.display_name: str(task.state) for task in details or [] if task.display_name in words
+        task.display_name: str(task.state) for task in details or [] if task.display_name in tasks
     }
 
 

@@ -78,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._experiment(body["display_name"])
         if what in ("POST /runs", "POST /recurringruns"):
             return self._create(what, body)
+        if what == "POST /runs/run-1:terminate":
+            behaviour.states = ["CANCELING", "CANCELED"]
+            return {}
         if what == "GET /runs/run-1":
             return self._run()
         raise RefusedError(404, f"no route {what}")

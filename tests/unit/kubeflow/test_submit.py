@@ -13,10 +13,10 @@ from kfp_server import Behaviour, serve_kfp
 
 from admlops.errors import ConfigError, ServiceError
 from admlops.kubeflow.compiled import CompiledPipeline
-from admlops.kubeflow.connection import Access
+from admlops.kubeflow.connection import Access, connect
 from admlops.kubeflow.placement import place
 from admlops.kubeflow.profile import ClusterProfile
-from admlops.kubeflow.submit import Submission, parse_cron, submit_package
+from admlops.kubeflow.submit import Submission, follow_run, parse_cron, submit_package
 
 QUICK = Submission(poll_s=0.01)
 
@@ -84,6 +84,13 @@ def test_cancelled_run_ends_the_wait(package: Path, server: Behaviour) -> None:
     server.states = ["RUNNING", "CANCELING", "CANCELED"]
     with pytest.raises(ServiceError, match="run run-1 ended CANCELED; see http"):
         submit(package, server)
+
+
+def test_run_that_another_terminates_ends_the_wait(server: Behaviour) -> None:
+    server.states = ["RUNNING"]
+    with connect(Access(host=server.address)) as connection:
+        connection.call("terminate run", lambda client: client.terminate_run("run-1"))
+        assert follow_run(connection, "run-1", {"train"}, 0.01).state == "CANCELED"
 
 
 def test_failed_run_names_task_and_reason(package: Path, server: Behaviour) -> None:
