@@ -7,6 +7,8 @@ from admlops.training.config import OptimizerConfig, TrainConfig
 
 KITTI_TRAIN_FRAMES = 3712
 """Frames of KITTI's usual training split."""
+SMALL_OBJECTS = {"car": 10, "pedestrian": 6, "cyclist": 6}
+"""Up to how many objects a frame of the small training is filled."""
 
 
 def train_pointpillars_kitti() -> TrainConfig:
@@ -43,10 +45,12 @@ def train_small(
         detector=small_detector("centerpoint", categories),
         loading=LoadingConfig(
             augmentation=AugmentationConfig(
-                rotation_rad=0.3,
+                rotation_rad=0.4,
                 object_rotation_rad=0.0,
                 object_translation_m=0.0,
-                objects_per_frame=dict.fromkeys(categories, 6),
+                objects_per_frame={
+                    name: count for name, count in SMALL_OBJECTS.items() if name in categories
+                },
             )
         ),
         optimizer=OptimizerConfig(learning_rate=0.006, warm_up_share=0.3),

@@ -1,0 +1,127 @@
+"""The steps train and predict: artifacts, refusals and a single cloud."""
+
+import numpy as np
+import pytest
+
+from admlops.detection.config import BackboneConfig, NeckConfig, PillarEncoderConfig
+from admlops.detection.presets import small_detector
+from admlops.errors import ConfigError, DataError
+from admlops.lake.predictions import iterate_predictions
+from admlops.loading.config import AugmentationConfig, LoadingConfig
+from admlops.steps.predict import (
+    PredictConfig,
+    PredictInputs,
+    PredictOutputs,
+    predict,
+    read_cloud,
+)
+from admlops.steps.train import TrainConfig, TrainInputs, TrainOutputs, train
+from admlops.structures.manifest import Manifest
+
+
+@pytest.fixture(scope="module")
+def dataset_file(toy_dataset, tmp_path_factory):
+    path = tmp_path_factory.mktemp("dataset") / "dataset.json"
+    toy_dataset.manifest({}, {}).write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(dataset_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "model"
+    detector = small_detector().replace(
+        encoder=PillarEncoderConfig(num_channels=8),
+        backbone=BackboneConfig(num_layers=(1,), strides=(2,), num_channels=(8,)),
+        neck=NeckConfig(strides=(1,), num_channels=(8,)),
+    )
+    config = TrainConfig(
+        detector=detector,
+        loading=LoadingConfig(augmentation=AugmentationConfig.none()),
+        num_steps=4,
+        batch_size=3,
+        progress=False,
+    )
+    scores = train(TrainInputs(dataset_file), TrainOutputs(folder), config)
+    assert scores["train_steps"] == 4
+    assert scores["train_frames"] == 6
+    return folder
+
+
+def test_training_leaves_a_model_and_nothing_else(model):
+    names = {path.name for path in model.iterdir()}
+    assert names == {"detector.json", "logs", "manifest.json", "training.json", "weights.pt"}
+    assert [path.name for path in model.parent.iterdir()] == ["model"]
+
+
+def test_predictions_name_dataset_and_model_and_hold_every_frame(
+    dataset_file, model, toy_dataset, tmp_path
+):
+    out = tmp_path / "predictions"
+    config = PredictConfig(split="val", score_threshold=0.01)
+    scores = predict(PredictInputs(dataset_file, model), PredictOutputs(out), config)
+    items = dict(iterate_predictions(out / "predictions.parquet"))
+    rows = toy_dataset.rows_where("split = 'val'")
+    assert set(items) == {frame.key for frame in toy_dataset.take(rows)}
+    assert scores["predict_frames"] == 2
+    assert scores["predict_boxes"] == sum(len(boxes) for boxes in items.values())
+    manifest = Manifest.read(out / "manifest.json", kind="predictions")
+    assert manifest.provenance["dataset"] == toy_dataset.reference
+    assert manifest.provenance["model_digest"] == Manifest.read_any(model / "manifest.json").digest
+    assert manifest.licences == ("CC0-1.0",)
+
+
+def test_boxes_in_front_of_the_camera_get_their_place_in_the_image(dataset_file, model, tmp_path):
+    config = PredictConfig(split="", score_threshold=0.001)
+    predict(PredictInputs(dataset_file, model), PredictOutputs(tmp_path / "p"), config)
+    found = [boxes for _, boxes in iterate_predictions(tmp_path / "p" / "predictions.parquet")]
+    assert any(np.isfinite(boxes.box2d_px).all(axis=1).any() for boxes in found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"split": "pool"}, "'train'.*'val'|splits are"), ({"condition": "frame_id = 'x'"}, "splits")],
+)
+def test_choosing_no_frame_is_refused(dataset_file, model, tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        predict(
+            PredictInputs(dataset_file, model),
+            PredictOutputs(tmp_path / "p"),
+            PredictConfig(**changes),
+        )
+    assert not (tmp_path / "p").exists()
+
+
+def test_inputs_and_runtimes_that_do_not_fit_are_refused(dataset_file, model, tmp_path):
+    out = PredictOutputs(tmp_path / "p")
+    with pytest.raises(ConfigError, match="--cloud FILE"):
+        predict(PredictInputs(dataset_file), out, PredictConfig())
+    with pytest.raises(ConfigError, match="needs a built folder"):
+        predict(PredictInputs(dataset_file, model), out, PredictConfig(runtime="openvino"))
+
+
+def test_one_cloud_is_detected_and_printed(model, toy_dataset, tmp_path, capsys):
+    path = tmp_path / "cloud.bin"
+    points = toy_dataset.take([0])[0].points_in_ego()
+    path.write_bytes(points.tobytes())
+    scores = predict(
+        PredictInputs(model=model, cloud=path),
+        PredictOutputs(),
+        PredictConfig(score_threshold=0.01),
+    )
+    assert scores["predict_points"] == len(points)
+    assert "boxes in cloud.bin" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="--url HOST:PORT or --model"):
+        predict(PredictInputs(cloud=path), PredictOutputs(), PredictConfig())
+
+
+def test_clouds_that_cannot_be_read_are_refused_and_an_empty_one_is_not(tmp_path):
+    path = tmp_path / "cloud.bin"
+    with pytest.raises(DataError, match="cannot be read"):
+        read_cloud(path)
+    path.write_bytes(b"x" * 17)
+    with pytest.raises(DataError, match="17 bytes"):
+        read_cloud(path)
+    path.write_bytes(b"")
+    assert read_cloud(path).shape == (0, 4)
+    path.write_bytes(np.array([1, 2, -1.7, 0.5], dtype=np.float32).tobytes())
+    np.testing.assert_allclose(read_cloud(path, 1.73), [[1, 2, 0.03, 0.5]], atol=1e-6)
