@@ -1,7 +1,7 @@
 """Runs on a real Kubeflow Pipelines server, on the synthetic world.
 
-KFP_ENDPOINT names the server. ADMLOPS_PROFILE may name a profile other than manifests/profiles/kind.yaml;
-the images that it leads to must be there. AWS_ENDPOINT_URL and credentials lead to its object store.
+KFP_ENDPOINT names the server. ADMLOPS_PROFILE may name a profile other than that of kind; the
+images that it leads to must be there. AWS_ENDPOINT_URL and credentials lead to its object store.
 """
 
 import os
