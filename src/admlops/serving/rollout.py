@@ -2,15 +2,23 @@
 
 The release stands in one small file of the overlay, a patch of the Deployment's pod template. To go
 back is to name the earlier release, or `kubectl rollout undo`.
+
+``python -m admlops.serving.rollout`` names a release that a pipeline on a cluster published.
 """
 
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
-from admlops.errors import ConfigError
-from admlops.files import write_atomically
+from admlops.errors import AdmlopsError, ConfigError, DataError
+from admlops.files import digest_file, write_atomically
+from admlops.serving.bucket_store import open_store
+from admlops.serving.inventory import FILES_FILE
 from admlops.serving.release_reference import UNSET, ReleaseReference
 
 Track = Literal["stable", "canary"]
@@ -99,3 +107,44 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a mapping")
     return values
+
+
+def find_reference(
+    releases_uri: str, release_id: str = "", environment: Mapping[str, str] = os.environ
+) -> ReleaseReference:
+    """Return the reference of a published release, the current one by default, with its digest.
+
+    Raises:
+        DataError: there is no such release.
+        ServiceError: the bucket cannot be reached.
+    """
+    store = open_store(releases_uri, environment)
+    if not release_id:
+        pointer = store.current()
+        if pointer is None:
+            raise DataError(f"{releases_uri}: nothing was published yet; run `admlops publish`")
+        release_id = pointer.release_id
+    return ReleaseReference(release_id, digest_file(store.path(release_id) / FILES_FILE))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Name a release in an overlay; return the exit code."""
+    parser = argparse.ArgumentParser("python -m admlops.serving.rollout", description=__doc__)
+    parser.add_argument("--releases-uri", required=True, help="folder, or s3://bucket/folder")
+    parser.add_argument("--overlay", type=Path, required=True, help="folder of the overlay")
+    parser.add_argument("--release", default="", help="id; the current release where absent")
+    parser.add_argument("--track", choices=get_args(Track), default="stable")
+    options = parser.parse_args(arguments)
+    try:
+        require_overlay(options.overlay, options.track)
+        reference = find_reference(options.releases_uri, options.release)
+        before = set_release(options.overlay, reference, options.track)
+    except AdmlopsError as error:
+        print(f"rollout: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.overlay}: {options.track}: {before} -> {reference}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
