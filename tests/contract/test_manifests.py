@@ -340,3 +340,10 @@ def test_every_component_is_used() -> None:
     )
     for component in (MANIFESTS / "components").iterdir():
         assert component.name == "canary" or f"components/{component.name}" in used, component
+
+
+def test_every_component_and_overlay_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "serving.md").read_text()
+    for folder in ("components", "overlays"):
+        for path in (MANIFESTS / folder).iterdir():
+            assert f"`{folder}/{path.name}`" in page, path
