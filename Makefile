@@ -50,6 +50,9 @@ golden: $(READY) ## Rewrite the golden files; review the diff.
 
 demo: setup ## Run the closed loop on the synthetic world, up to a served model and a report.
 	$(BIN)/admlops run closed_loop --recipe demo --home .admlops/demo
+	$(BIN)/admlops serve --releases .admlops/demo/serving --cloud .admlops/demo/world/training/velodyne/000125.bin
+	@echo "report:  $(CURDIR)/.admlops/demo/closed_loop.html"
+	@echo "release: $(CURDIR)/.admlops/demo/serving  (admlops serve --releases .admlops/demo/serving)"
 
 overfit-kitti: $(READY) ## Overfit the real KITTI training frames; needs ADMLOPS_REAL_DATA.
 	$(BIN)/python -m bench.overfit_kitti

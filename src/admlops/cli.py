@@ -1,4 +1,4 @@
-"""The command line: one subcommand per step, and run, compile, submit, serve, docs."""
+"""The command line: one subcommand per step, and run, compile, submit, serve, rollback."""
 
 import dataclasses
 import inspect
@@ -51,6 +51,7 @@ def make_app(word: str) -> typer.Typer:
         "compile": compile_pipelines,
         "submit": submit,
         "serve": serve,
+        "rollback": rollback,
         "docs": docs,
     }
     for name, other in others.items():
@@ -276,14 +277,34 @@ def submit(  # noqa: PLR0913 - one argument per flag
     submit_run(pipeline, chosen.override(assign({}, overrides or [])), access, submission)
 
 
+Releases = Annotated[str, typer.Option(help="Folder of releases, or s3://bucket/folder.")]
+
+
 def serve(
-    releases: Annotated[str, typer.Option(help="Folder of releases.")] = ".admlops/releases",
+    releases: Releases = ".admlops/serving",
     release: Annotated[str, typer.Option(help="Release id; the current one when empty.")] = "",
+    cloud: Annotated[
+        Path | None, typer.Option(help="Send this cloud, print its boxes, and stop.")
+    ] = None,
 ) -> None:
     """Start the embedded Triton server on a release and serve until interrupted."""
-    from admlops.serving.server import serve_release
+    from admlops.serving.server import open_release, serve_release
 
-    serve_release(releases, release or None)
+    if cloud is None:
+        serve_release(releases, release or None)
+        return
+    with open_release(releases, release or None) as server:
+        run_step("predict", {"cloud": str(cloud)}, {}, {"url": server.grpc_url})
+
+
+def rollback(
+    releases: Releases = ".admlops/serving",
+    release: Annotated[str, typer.Option(help="Release id; the previous one when empty.")] = "",
+) -> None:
+    """Make an earlier release the current one again."""
+    from admlops.serving.publication import rollback as roll_back
+
+    print(f"current release: {roll_back(releases, release or None).release_id}")
 
 
 def docs(

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from admlops.analysis.requirement import Requirement, RequirementRow
 from admlops.config import Config
 from admlops.curation.ledger import LabelLimit
-from admlops.detection.config import PillarDetectorConfig
-from admlops.detection.presets import pointpillars_kitti, small_detector
 from admlops.errors import ConfigError
-from admlops.loading.config import AugmentationConfig, LoadingConfig
 from admlops.simulation.config import ObjectRates, SceneGroup, WorldConfig
 from admlops.steps.analyze import AnalyzeConfig
 from admlops.steps.annotate import AnnotateConfig, OracleAnnotator
@@ -25,8 +23,9 @@ from admlops.steps.mine import MineConfig
 from admlops.steps.predict import PredictConfig
 from admlops.steps.publish import PublishConfig
 from admlops.steps.report import ReportConfig
-from admlops.steps.train import TrainConfig
 from admlops.steps.verify import VerifyConfig
+from admlops.training.config import TrainConfig
+from admlops.training.presets import train_pointpillars_kitti, train_small
 
 NUMERIC_PARITY = {"openvino_max_abs_diff": 0.01, "onnxruntime_max_abs_diff": 0.01}
 
@@ -69,20 +68,14 @@ class Recipe:
 def demo(store: str) -> Recipe:
     """Return the closed loop on a small synthetic world: minutes on two CPU cores."""
     world = demo_world()
-    detector = small_detector("centerpoint")
+    train = train_small(num_steps=300)
     return Recipe(
         "demo",
         {
             "collect": CollectConfig(
                 origin=SimulationOrigin(world=world, destination=_folder(store, "world"))
             ),
-            **_common(store, detector),
-            "train": TrainConfig(
-                detector=detector,
-                loading=LoadingConfig(augmentation=_light_augmentation()),
-                num_steps=400,
-                batch_size=4,
-            ),
+            **_common(store, train),
             "predict": PredictConfig(split="val"),
             "predict_pool": PredictConfig(split="pool", score_threshold=0.05),
             "gate": GateConfig(
@@ -114,16 +107,14 @@ def demo_world() -> WorldConfig:
 
 def kitti(store: str, source: str) -> Recipe:
     """Return a small detector on a folder in the KITTI object format; a few frames will do."""
-    detector = small_detector("centerpoint")
-    return Recipe("kitti", _kitti_configs(store, source, detector, num_steps=400, batch_size=4))
+    train = train_small(num_steps=300)
+    loading = train.loading.replace(camera_view=True)
+    return _kitti("kitti", store, source, train.replace(loading=loading))
 
 
 def kitti_pointpillars(store: str, source: str) -> Recipe:
-    """Return the paper's PointPillars with its schedule of 160 epochs; meant for a GPU."""
-    steps = 160 * 3712 // 4
-    detector = pointpillars_kitti()
-    configs = _kitti_configs(store, source, detector, num_steps=steps, batch_size=4)
-    return Recipe("kitti_pointpillars", configs)
+    """Return the paper's PointPillars with its whole schedule; meant for a GPU."""
+    return _kitti("kitti_pointpillars", store, source, train_pointpillars_kitti())
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
@@ -158,12 +149,13 @@ def _releases(store: str) -> str:
     return f"{store}/serving"
 
 
-def _common(store: str, detector: PillarDetectorConfig) -> dict[str, Config]:
+def _common(store: str, train: TrainConfig) -> dict[str, Config]:
     """Return the configs that all recipes share."""
     return {
         "ingest": IngestConfig(lake_uri=f"{store}/lake"),
-        "check": CheckConfig(detector=detector),
+        "check": CheckConfig(detector=train.detector),
         "analyze": AnalyzeConfig(),
+        "train": train,
         "evaluate": EvaluateConfig(),
         "export": ExportConfig(),
         "build": BuildConfig(),
@@ -172,29 +164,19 @@ def _common(store: str, detector: PillarDetectorConfig) -> dict[str, Config]:
     }
 
 
-def _kitti_configs(
-    store: str, source: str, detector: PillarDetectorConfig, num_steps: int, batch_size: int
-) -> dict[str, Config]:
-    return {
+def _kitti(name: str, store: str, source: str, train: TrainConfig) -> Recipe:
+    rows = (RequirementRow(categories=("car", "pedestrian", "cyclist"), min_boxes=100),)
+    configs = {
+        **_common(store, train),
         "collect": CollectConfig(origin=FolderOrigin.fingerprinted(Path(source).absolute())),
-        **_common(store, detector),
-        "train": TrainConfig(
-            detector=detector,
-            loading=LoadingConfig(camera_view=True),
-            num_steps=num_steps,
-            batch_size=batch_size,
-        ),
+        "analyze": AnalyzeConfig(requirement=Requirement(name="KITTI", rows=rows)),
         "predict": PredictConfig(split="val", camera_view=True),
         "gate": GateConfig(max_scores=NUMERIC_PARITY, published_uri=_releases(store)),
-        "report": ReportConfig(title="KITTI object detection", releases_uri=_releases(store)),
+        "report": ReportConfig(
+            title="KITTI object detection", reach_m=70.0, releases_uri=_releases(store)
+        ),
     }
-
-
-def _light_augmentation() -> AugmentationConfig:
-    """Return mild changes: the synthetic world is plain, and training is short."""
-    return AugmentationConfig(
-        rotation_rad=0.2, object_rotation_rad=0.0, object_translation_m=0.0, objects_per_frame={}
-    )
+    return Recipe(name, configs)
 
 
 def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,14 +14,18 @@ from typing import Any, TextIO
 from kfp import local
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from admlops.errors import ServiceError
+from admlops.files import write_atomically
 from admlops.kubeflow.compile import load_pipeline, pipeline_arguments
 from admlops.recipes import Recipe
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _ENDED = re.compile(r"Task '([^']+)' finished with status (\w+)")
+EARLIER = "baseline_"
+"""Begins the names of a report's figures that are of the first of two rounds."""
 _NOISE = re.compile(r"^\s*(\{|\}|\"|\]|\[KFP Executor|$)")
 
 
@@ -33,11 +37,13 @@ class LocalRun:
         outputs: artifacts and parameters that the pipeline returns, by name.
         seconds_by_task: wall time of each task that ran (not of those taken from the cache), s.
         log: the file with everything that the tasks printed.
+        report: the page about the run, where the pipeline makes one.
     """
 
     outputs: dict[str, Any]
     seconds_by_task: dict[str, float]
     log: Path
+    report: Path | None
 
 
 def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) -> LocalRun:
@@ -71,8 +77,19 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
         except RuntimeError as error:
             message = f"{name}: {relay.explain()}; the whole log is {log_path}"
             raise ServiceError(message) from error
-    _print_summary(relay.seconds, log_path, console)
-    return LocalRun(outputs=dict(task.outputs), seconds_by_task=relay.seconds, log=log_path)
+    report = _keep_report(task.outputs.get("Output"), home / f"{name}.html")
+    _print_summary(relay.seconds, dict(getattr(task.outputs.get("Output"), "metadata", {})))
+    for what, path in (("log", log_path), ("report", report)):
+        print(f"{what}: {path}")
+    return LocalRun(dict(task.outputs), relay.seconds, log_path, report)
+
+
+def _keep_report(artifact: Any, target: Path) -> Path | None:  # noqa: ANN401 - kfp is untyped
+    """Copy the page out of the run's folder, under a name that a browser knows."""
+    if artifact is None or not Path(artifact.path).is_file():
+        return None
+    write_atomically(target, Path(artifact.path).read_bytes())
+    return target
 
 
 @contextmanager
@@ -155,7 +172,21 @@ class Relay(io.TextIOBase):
                 self._progress.update(bar, line=line.strip()[:70])
 
 
-def _print_summary(seconds: dict[str, float], log_path: Path, console: Console) -> None:
+def _print_summary(seconds: dict[str, float], figures: dict[str, Any]) -> None:
+    """Print the report's figures, of both rounds where there were two, and the time taken."""
+    earlier = {
+        name.removeprefix(EARLIER): value
+        for name, value in figures.items()
+        if name.startswith(EARLIER)
+    }
+    last = {name: value for name, value in figures.items() if not name.startswith(EARLIER)}
+    table = Table(title="Summary")
+    for title in ("figure", "round 1", "round 2") if earlier else ("figure", "value"):
+        table.add_column(title, justify="left" if title == "figure" else "right")
+    for name in dict.fromkeys([*last, *earlier]):
+        values = [earlier.get(name), last.get(name)] if earlier else [last.get(name)]
+        table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
+    console = Console()
+    console.print(table)
     ran = f"{len(seconds)} tasks ran in {sum(seconds.values()):.1f} s"
     console.print(ran if seconds else "nothing changed: every output came from the cache")
-    console.print(f"log: {log_path}", highlight=False, soft_wrap=True)

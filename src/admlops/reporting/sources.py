@@ -74,6 +74,8 @@ class VerificationView(Lenient):
     """Torch first."""
     average_precision: dict[str, dict[str, float]] = Field(default_factory=dict)
     """By runtime and category."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Flat figures."""
 
     def mean_precision(self, rung: str) -> float | None:
         """Return the mean average precision of a rung; None where it was not scored."""

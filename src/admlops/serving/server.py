@@ -32,6 +32,20 @@ def embed_release(release: Path, log_file: Path | None = None) -> EmbeddedTriton
     )
 
 
+def open_release(releases_uri: str, release_id: str | None = None) -> EmbeddedTriton:
+    """Return a server for a release, the current one by default, not started yet.
+
+    Raises:
+        DataError: there is no such release, or its files were changed.
+    """
+    store = open_store(releases_uri)
+    folder = store.path(release_id) if release_id else store.current_path()
+    require_intact(folder)
+    record = read_record(folder)
+    print(f"release  {record.release_id} ({', '.join(record.categories)}; {record.runtime})")
+    return embed_release(folder, store.root / "triton.log")
+
+
 def serve_release(
     releases_uri: str, release_id: str | None = None, ports: tuple[int, int, int] = (0, 0, 0)
 ) -> None:
@@ -46,14 +60,9 @@ def serve_release(
         DataError: there is no such release, or its files were changed.
         ServiceError: the server did not start, or ended by itself.
     """
-    store = open_store(releases_uri)
-    folder = store.path(release_id) if release_id else store.current_path()
-    require_intact(folder)
-    record = read_record(folder)
-    server = embed_release(folder, store.root / "triton.log")
+    server = open_release(releases_uri, release_id)
     try:
         server.start(ports)
-        print(f"release  {record.release_id} ({', '.join(record.categories)}; {record.runtime})")
         print(f"gRPC     {server.grpc_url}    admlops predict --url {server.grpc_url} --cloud FILE")
         print(f"HTTP     {server.http_url}\nmetrics  {server.metrics_url}")
         print(f"log      {server.log_file}\nCtrl-C stops it.", flush=True)

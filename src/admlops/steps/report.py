@@ -143,11 +143,33 @@ def report(inputs: ReportInputs, outputs: ReportOutputs, config: ReportConfig) -
     pictures = list(_pictures(run, inputs, config))
     page = render_report(run, pictures, config.title, config.min_score)
     write_atomically(outputs.report, page)
-    return {
-        "num_rounds": float(len(run.rounds)),
-        "num_pictures": float(len(pictures)),
-        "size_mb": len(page.encode()) / 1e6,
-    }
+    earlier = {} if run.first is None else _headline(run.first)
+    return _headline(run.last) | {f"baseline_{name}": value for name, value in earlier.items()}
+
+
+_HEADLINES = (
+    "num_frames",
+    "car_bev_ap50",
+    "mean_bev_ap",
+    "mean_3d_ap",
+    "onnxruntime_max_abs_diff",
+    "openvino_max_abs_diff",
+    "points_to_boxes_p50_ms",
+    "points_to_boxes_p99_ms",
+    "golden_max_abs_diff",
+    "release_number",
+)
+
+
+def _headline(read: Round) -> Scores:
+    """Return the figures that sum up a round; what is not known is left out."""
+    known: Scores = {}
+    for part in (read.evaluation, read.verification, read.release):
+        known |= {} if part is None else part.scores
+    scores = {name: known[name] for name in _HEADLINES if name in known}
+    if read.verdict is not None:
+        scores["gate_passed"] = float(read.verdict.passed)
+    return scores
 
 
 def _read_run(inputs: ReportInputs, releases_uri: str) -> Run:

@@ -162,9 +162,8 @@ def test_a_whole_run_is_shown(tmp_path: Path, artifacts) -> None:
     outputs = ReportOutputs(tmp_path / "report.html")
     config = ReportConfig(num_pictures=2, title=HOSTILE)
     scores = report(ReportInputs(**artifacts), outputs, config)
-    assert scores["num_rounds"] == 2
-    assert scores["num_pictures"] == 2
-    assert scores["size_mb"] < 8
+    assert {"gate_passed", "baseline_gate_passed"} <= scores.keys()
+    assert outputs.report.stat().st_size < 8e6
     page = read_page(outputs.report)
     text = " ".join("".join(page.text).split())
     assert "not part of this report" not in text
