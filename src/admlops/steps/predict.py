@@ -27,6 +27,7 @@ from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
 from admlops.structures.manifest import Manifest
+from admlops.training.threads import sleep_while_waiting
 
 PREDICTIONS_FILE = "predictions.parquet"
 MANIFEST_FILE = "manifest.json"
@@ -151,6 +152,7 @@ def load_predictor(model: Path, config: PredictConfig) -> Predictor:
             f"runtime 'torch' needs a model folder, {model} has no {WEIGHTS_FILE}; choose "
             "'openvino' or 'onnxruntime'"
         )
+    sleep_while_waiting()
     from admlops.training.model_folder import read_model
 
     return Predictor(detector, read_model(model).infer)

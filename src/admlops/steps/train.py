@@ -9,8 +9,7 @@ from admlops.lake.store import Dataset
 from admlops.steps.step import Scores
 from admlops.structures.manifest import Manifest
 from admlops.training.config import TrainConfig
-from admlops.training.model_folder import Origin, write_model
-from admlops.training.running import train_detector
+from admlops.training.threads import sleep_while_waiting
 
 __all__ = ["TrainConfig", "TrainInputs", "TrainOutputs", "train"]
 
@@ -44,6 +43,10 @@ def train(inputs: TrainInputs, outputs: TrainOutputs, config: TrainConfig) -> Sc
         DataError: the dataset cannot be read, or has no frame to train on.
         ConfigError: the detector's kind is not installed.
     """
+    sleep_while_waiting()
+    from admlops.training.model_folder import Origin, write_model
+    from admlops.training.running import train_detector
+
     dataset = Dataset.open(Manifest.read(inputs.dataset, kind="dataset").reference)
     beside = outputs.model.with_name(f"{outputs.model.name}.training")
     work_folder = Path(config.work_folder) if config.work_folder else beside
