@@ -137,7 +137,7 @@ class Relay(io.TextIOBase):
         self._started = 0.0
         self._current = ""
         self._rest = ""
-        self._errors: list[str] = []
+        self._errors: dict[str, str] = {}
 
     def write(self, text: str) -> int:
         """Take text as a file would."""
@@ -149,15 +149,15 @@ class Relay(io.TextIOBase):
         return len(text)
 
     def explain(self) -> str:
-        """Return which task failed, and its error line."""
-        error = self._errors[-1] if self._errors else "it printed no error line"
-        return f"task {self._current!r} failed: {error}"
+        """Return which task failed, and its error line; others may have run after it."""
+        failed = next((task for task in self._errors if task not in self.seconds), self._current)
+        return f"task {failed!r} failed: {self._errors.get(failed) or 'it printed no error line'}"
 
     def _read(self, line: str) -> None:
         bar = self._progress.task_ids[0]
         if started := _STARTED.search(line):
             self._current, self._started = started[1], time.monotonic()
-            self._errors.clear()
+            self._errors[self._current] = ""
             self._progress.update(bar, description=self._current, line="")
         elif (ended := _ENDED.search(line)) and ended[2] == "SUCCESS":
             self.seconds[ended[1]] = time.monotonic() - self._started
@@ -167,7 +167,7 @@ class Relay(io.TextIOBase):
             )
         else:
             if re.match(r"\s*(admlops\.errors\.)?\w+(Error|Exception)\b", line):
-                self._errors.append(line.strip())
+                self._errors[self._current] = line.strip()
             if not _NOISE.match(line):
                 self._progress.update(bar, line=line.strip()[:70])
 

@@ -28,5 +28,6 @@ def test_failure_names_task_and_error() -> None:
     taken.write("Executing task 'ingest'\n")
     taken.write("    admlops.errors.DataError: no folder /x\n")
     taken.write("Task 'ingest' finished with status FAILURE\n")
-    assert taken.seconds == {}
+    taken.write("Executing task 'analyze'\nTask 'analyze' finished with status SUCCESS\n")
+    assert list(taken.seconds) == ["analyze"]
     assert taken.explain() == "task 'ingest' failed: admlops.errors.DataError: no folder /x"
