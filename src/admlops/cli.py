@@ -284,7 +284,8 @@ def serve(
     releases: Releases = ".admlops/serving",
     release: Annotated[str, typer.Option(help="Release id; the current one when empty.")] = "",
     cloud: Annotated[
-        Path | None, typer.Option(help="Send this cloud, print its boxes, and stop.")
+        Path | None,
+        typer.Option(help="Send this cloud, print boxes from a score of 0.3, and stop."),
     ] = None,
 ) -> None:
     """Start the embedded Triton server on a release and serve until interrupted."""
@@ -294,7 +295,8 @@ def serve(
         serve_release(releases, release or None)
         return
     with open_release(releases, release or None) as server:
-        run_step("predict", {"cloud": str(cloud)}, {}, {"url": server.grpc_url})
+        config = {"url": server.grpc_url, "score_threshold": 0.3}
+        run_step("predict", {"cloud": str(cloud)}, {}, config)
 
 
 def rollback(

@@ -183,7 +183,7 @@ def _print_summary(seconds: dict[str, float], figures: dict[str, Any]) -> None:
     table = Table(title="Summary")
     for title in ("figure", "round 1", "round 2") if earlier else ("figure", "value"):
         table.add_column(title, justify="left" if title == "figure" else "right")
-    for name in dict.fromkeys([*last, *earlier]):
+    for name in sorted({*last, *earlier}):
         values = [earlier.get(name), last.get(name)] if earlier else [last.get(name)]
         table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
     console = Console()

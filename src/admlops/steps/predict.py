@@ -252,6 +252,7 @@ def _predict_cloud(cloud: Path, model: Path | None, config: PredictConfig) -> Sc
         from admlops.serving.client import predict_cloud
 
         boxes = predict_cloud(config.url, points)
+        boxes = boxes.select(boxes.score >= (config.score_threshold or 0.0))
     elif model is not None:
         boxes = load_predictor(model, config)(points)
     else:

@@ -111,7 +111,7 @@ def test_duplicates_that_a_killed_writer_left_are_mended_by_the_next(whole):
 
 
 def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
-    """5,000 frames without payloads, and 150 with 2 MB each: far less memory than data."""
+    """5,000 frames without payloads, and 400 with 2 MB each: far less memory than data."""
     dataset = Dataset.create(str(tmp_path / "many.lance"))
     process = psutil.Process()
     dataset.append(make_frame(index, num_points=10) for index in range(200))
@@ -123,12 +123,12 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
 
     def large():
         nonlocal peak
-        for index in range(150):
+        for index in range(400):
             peak = max(peak, process.memory_info().rss)
             yield make_frame(1000 + index, num_points=125_000)
 
     dataset.append(large())
     for _ in dataset.iterate(np.arange(4_900, dataset.num_frames)):
         peak = max(peak, process.memory_info().rss)
-    assert dataset.num_frames == 5_350
-    assert peak - before < 250 << 20
+    assert dataset.num_frames == 5_600
+    assert peak - before < 500 << 20
