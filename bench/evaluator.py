@@ -10,7 +10,6 @@ here.
 
 import argparse
 import json
-import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +29,7 @@ from admlops.evaluation.scoring import list_failures, score_slices
 from admlops.evaluation.slices import SliceConfig
 from admlops.formats.kitti.labels import list_label_names, parse_labels
 from admlops.steps.evaluate import EvaluateConfig
+from bench.real_data import real_data
 
 KITTI_FRAMES = 3908
 SCALES = (1_000, 10_000, 100_000)
@@ -52,8 +52,7 @@ class Row:
 
 def read_reference() -> tuple[list[bytes], list[bytes]]:
     """Return the text of label and result files: the real reference, or made-up rows without it."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("ADMLOPS_REAL_DATA", default)) / "kitti_eval_reference"
+    folder = real_data("kitti_eval_reference")
     if not folder.is_dir():
         return make_rows()
     names = list_label_names(folder / "label_2")

@@ -34,6 +34,7 @@ from admlops.detection.voxelization import Voxelizer
 from admlops.export.onnx_file import export_onnx
 from admlops.export.targets import TargetOptions, Workpiece, build_openvino
 from admlops.models.detector import Detector, build_detector
+from bench.real_data import real_data
 
 TARGET_MS = 110.0
 MMDETECTION3D_MS = 750.0
@@ -75,8 +76,7 @@ class Runner:
 
 def read_clouds() -> list[NDArray[np.float32]]:
     """Return whole KITTI sweeps in the ego frame, or made-up ones of that size."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("ADMLOPS_REAL_DATA", default)) / "kitti_object"
+    folder = real_data("kitti_object")
     files = sorted((folder / "training" / "velodyne").glob("*.bin"))
     if files:
         clouds = [np.fromfile(file, dtype="<f4").reshape(-1, 4) for file in files]

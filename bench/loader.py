@@ -11,7 +11,6 @@ Real frames are used where they are present, else simulated ones.
 import argparse
 import dataclasses
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from admlops.loading.raw_frames import as_raw_frame
 from admlops.simulation.config import LidarConfig, SceneGroup, WorldConfig
 from admlops.simulation.world import simulate
 from admlops.structures.frame import Frame
+from bench.real_data import real_data
 
 NUM_FRAMES = 48
 BATCH = 8
@@ -39,8 +39,7 @@ SECONDS = 4.0
 
 def source_frames() -> list[Frame]:
     """Return labelled frames with full clouds."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("ADMLOPS_REAL_DATA", default)) / "kitti_object"
+    folder = real_data("kitti_object")
     if folder.is_dir():
         return [frame for frame in read_frames(folder, "train") if isinstance(frame, Frame)]
     lidar = LidarConfig(num_beams=64, azimuth_step_deg=0.2, azimuth_view_deg=360)

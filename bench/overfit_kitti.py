@@ -7,7 +7,6 @@ labelled car that holds 20 lidar points or more is found at a BEV overlap of 0.5
 """
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -25,16 +24,11 @@ from admlops.steps.predict import PredictConfig, PredictInputs, PredictOutputs, 
 from admlops.steps.train import TrainInputs, TrainOutputs, train
 from admlops.structures.frame import Frame
 from admlops.training.presets import overfit
+from bench.real_data import real_data
 
 MIN_POINTS = 20
 MIN_OVERLAP = 0.5
 LIMIT_S = 600.0
-
-
-def default_source() -> Path:
-    """Return the folder of real KITTI frames."""
-    data = Path(__file__).resolve().parents[2] / "shared" / "data"
-    return Path(os.environ.get("ADMLOPS_REAL_DATA", data)) / "kitti_object"
 
 
 def make_dataset(source: Path, folder: Path) -> tuple[Dataset, Path]:
@@ -71,7 +65,7 @@ def table_of_cars(dataset: Dataset, predictions: Path) -> tuple[Table, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, default=default_source())
+    parser.add_argument("--source", type=Path, default=real_data("kitti_object"))
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--kind", choices=("centerpoint", "pointpillars"), default="centerpoint")
     arguments = parser.parse_args()

@@ -2,11 +2,12 @@
 ARG BASE_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
+ARG TENSORRT_INDEX
 COPY images/locks/build.txt images/locks/export.txt images/locks/cuda.txt images/locks/tensorrt.txt images/locks/
 RUN python3 -m venv /opt/build \
  && python3 -m venv --without-pip /opt/venv \
  && /opt/build/bin/pip install --no-cache-dir --no-deps -r images/locks/build.txt \
- && /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels -r images/locks/export.txt -r images/locks/cuda.txt -r images/locks/tensorrt.txt \
+ && /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels -r images/locks/export.txt -r images/locks/cuda.txt -r images/locks/tensorrt.txt ${TENSORRT_INDEX:+--extra-index-url "$TENSORRT_INDEX"} \
  && /opt/build/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --no-index /wheels/*.whl
 COPY requirements/triton.txt requirements/
 RUN python3 -m venv --without-pip /opt/triton \
