@@ -106,7 +106,11 @@ def demo_world() -> WorldConfig:
 
 
 def kitti(store: str, source: str) -> Recipe:
-    """Return a small detector on a folder in the KITTI object format; a few frames will do."""
+    """Return a small detector on a folder in the KITTI object format; a few frames will do.
+
+    The gate asks for equal answers of all runtimes and for no loss against what is published, not
+    for a precision: a few frames cannot give one.
+    """
     train = train_small(num_steps=300)
     loading = train.loading.replace(camera_view=True)
     return _kitti("kitti", store, source, train.replace(loading=loading))
@@ -114,7 +118,8 @@ def kitti(store: str, source: str) -> Recipe:
 
 def kitti_pointpillars(store: str, source: str) -> Recipe:
     """Return the paper's PointPillars with its whole schedule; meant for a GPU."""
-    return _kitti("kitti_pointpillars", store, source, train_pointpillars_kitti())
+    recipe = _kitti("kitti_pointpillars", store, source, train_pointpillars_kitti())
+    return recipe.override({"gate": {"min_scores": {"car_3d_ap70": 0.6}}})
 
 
 RECIPES: dict[str, Callable[..., Recipe]] = {

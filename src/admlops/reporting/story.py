@@ -52,7 +52,9 @@ def make_cards(run: Run) -> list[Card]:
         median = serving.latency["points_to_boxes"].p50_ms
         cards.append(Card(f"{median:.1f} ms", f"points to boxes, {serving.name}"))
     if last.release_record is not None:
-        cards.append(Card(last.release_record.release_id, "release in service", "good"))
+        cards.append(
+            Card(last.release_record.release_id.partition("-")[0], "release in service", "good")
+        )
     return cards
 
 
