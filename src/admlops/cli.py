@@ -283,6 +283,9 @@ Releases = Annotated[str, typer.Option(help="Folder of releases, or s3://bucket/
 def serve(
     releases: Releases = ".admlops/serving",
     release: Annotated[str, typer.Option(help="Release id; the current one when empty.")] = "",
+    ports: Annotated[
+        tuple[int, int, int], typer.Option(help="HTTP, gRPC, metrics; 0 takes a free one.")
+    ] = (8000, 8001, 8002),
     cloud: Annotated[
         Path | None,
         typer.Option(help="Send this cloud, print boxes from a score of 0.3, and stop."),
@@ -292,7 +295,7 @@ def serve(
     from admlops.serving.server import open_release, serve_release
 
     if cloud is None:
-        serve_release(releases, release or None)
+        serve_release(releases, release or None, ports)
         return
     with open_release(releases, release or None) as server:
         config = {"url": server.grpc_url, "score_threshold": 0.3}
