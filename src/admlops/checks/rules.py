@@ -366,12 +366,3 @@ def find(rule_id: str, where: str, what: str) -> Finding:
         what: what was found there, with numbers.
     """
     return Finding(RULES[rule_id], where, what)
-
-
-def render_rules_as_markdown() -> str:
-    """Return the table of rules as a Markdown table, sorted by ID."""
-    lines = ["| ID | severity | what must hold | how to mend it |", "|---|---|---|---|"]
-    for rule_id in sorted(RULES):
-        rule = RULES[rule_id]
-        lines.append(f"| {rule_id} | {rule.severity} | {rule.statement} | {rule.mend} |")
-    return "\n".join(lines) + "\n"
