@@ -140,19 +140,19 @@ def _parse_value(kind: type[Config], name: str, text: str) -> Any:  # noqa: ANN4
     if kind.model_fields[name].annotation in (str, Path):
         return text
     if typing.get_origin(kind.model_fields[name].annotation) is tuple and "[" not in text:
-        return [yaml.safe_load(part) for part in text.split(",")]
-    return yaml.safe_load(text)
+        return [_read_yaml(part, name) for part in text.split(",")]
+    return _read_yaml(text, name)
 
 
 def _read_config(path: str | None, assignments: list[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if path:
         try:
-            config = yaml.safe_load(Path(path).read_text()) or {}
-        except OSError as error:
-            raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--config {path}: not valid YAML ({error})") from error
+            config = _read_yaml(Path(path).read_text(), f"--config {path}") or {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--config {path}: cannot be read ({error})") from error
+        if not isinstance(config, dict):
+            raise ConfigError(f"--config {path}: expected a mapping of field names to values")
     return assign(config, assignments)
 
 
@@ -172,8 +172,15 @@ def assign(config: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
                 raise ConfigError(f"--set {text!r}: {parent!r} holds a value, not fields")
-        inner[last] = yaml.safe_load(value)
+        inner[last] = _read_yaml(value, f"--set {text!r}")
     return config
+
+
+def _read_yaml(text: str, where: str) -> Any:  # noqa: ANN401 - whatever the text holds
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML ({error})") from error
 
 
 def _print_scores(scores: dict[str, float]) -> None:
@@ -217,6 +224,7 @@ def compile_pipelines(  # noqa: PLR0913 - one argument per flag
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline; all when empty.")] = "",
     recipe: Recipe = "demo",
     store: Store = "",
+    source: Annotated[str, typer.Option(help="Folder of raw data, where a recipe wants one.")] = "",
     output: Annotated[
         Path | None,
         typer.Option(help="Folder for the YAML; pipelines/compiled, or one of the profile."),
@@ -234,7 +242,7 @@ def compile_pipelines(  # noqa: PLR0913 - one argument per flag
 
     cluster = ClusterProfile.load(profile) if profile else None
     where = store or (cluster.store if cluster else "/mnt/admlops")
-    chosen = load_recipe(recipe, store=where).override(assign({}, overrides or []))
+    chosen = load_recipe(recipe, where, source).override(assign({}, overrides or []))
     checked_in = not cluster and not manifest
     usual = Path("pipelines/compiled") if checked_in else Path(".admlops/compiled")
     folder = output or (usual / cluster.name if cluster else usual)

@@ -60,6 +60,8 @@ class Recipe:
         """
         configs = dict(self.configs)
         for name, changes in values.items():
+            if not isinstance(changes, Mapping):
+                raise ConfigError(f"{name}: expected fields of the config, got {changes!r}")
             merged = _merge(self.config(name), changes)
             configs[name] = type(configs[name]).parse(merged, where=name)
         return Recipe(self.name, configs)
@@ -188,6 +190,8 @@ def _merge(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(values)
     for name, change in changes.items():
         inner = merged.get(name)
-        nested = isinstance(inner, dict) and isinstance(change, Mapping)
+        nested = isinstance(inner, dict) and isinstance(change, Mapping) and bool(change)
+        if nested and change.get("kind", inner.get("kind")) != inner.get("kind"):  # type: ignore[union-attr]
+            nested = False  # another member of a union: its fields are not these
         merged[name] = _merge(inner, change) if nested else change  # type: ignore[arg-type]
     return merged

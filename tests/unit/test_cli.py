@@ -20,7 +20,7 @@ def test_assign_goes_down_paths_and_reads_yaml() -> None:
     assert config == {"a": {"b": 1, "c": [1, 2]}, "d": "x", "e": {"f": {"g": "1e-3"}}}
 
 
-@pytest.mark.parametrize("text", ["a", "=1", "a.b.c=1"])
+@pytest.mark.parametrize("text", ["a", "=1", "a.b.c=1", "d=[1"])
 def test_assign_refuses_what_is_no_assignment(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         assign({"a": {"b": 1}}, [text])
@@ -78,3 +78,14 @@ def test_help_lists_every_step(
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert all(f" {word} " in text for word in [*STEPS, "run", "compile", "submit", "serve"])
+
+
+@pytest.mark.parametrize("content", ["- a list\n", "a: [", b"\xff\xfe"])
+def test_a_config_file_that_is_no_mapping_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | bytes
+) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    arguments = ["--evaluation", "e", "--verdict", "v", "--config", str(path), "--debug"]
+    with pytest.raises(ConfigError, match=r"gate\.yaml: (not valid|expected|cannot)"):
+        run(monkeypatch, "gate", *arguments, "--tolerance", "0.1")

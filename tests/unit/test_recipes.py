@@ -31,3 +31,12 @@ def test_changed_data_changes_the_config(tmp_path: Path) -> None:
     assert before == load_recipe("kitti", "/s", str(tmp_path)).config("collect")
     (tmp_path / "a.txt").write_text("12")
     assert before != load_recipe("kitti", "/s", str(tmp_path)).config("collect")
+
+
+def test_override_replaces_what_another_kind_or_nothing_takes_the_place_of() -> None:
+    recipe = load_recipe("demo", "/s")
+    changed = recipe.override({"annotate": {"annotator": {"kind": "folder", "path": "/x"}}})
+    assert changed.config("annotate")["annotator"] == {"kind": "folder", "path": "/x"}
+    assert recipe.override({"gate": {"min_scores": {}}}).config("gate")["min_scores"] == {}
+    with pytest.raises(ConfigError, match="train: expected fields of the config, got 5"):
+        recipe.override({"train": 5})  # type: ignore[dict-item]

@@ -1,6 +1,7 @@
 """Runs of whole pipelines on this machine, through KFP's own local runner."""
 
 import io
+import logging
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ _STARTED = re.compile(r"Executing task '([^']+)'")
 _ENDED = re.compile(r"Task '([^']+)' finished with status (\w+)")
 EARLIER = "baseline_"
 """Begins the names of a report's figures that are of the first of two rounds."""
+_CACHED = re.compile(r"Task \S+ cache hit")
 _NOISE = re.compile(r"^\s*(\{|\}|\"|\]|\[KFP Executor|$)")
 
 
@@ -72,13 +74,13 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     with log_path.open("w") as log, make_progress(name, num_tasks, console) as progress:
         relay = Relay(log, progress)
         try:
-            with redirect_stdout(relay), _child_environment():
+            with redirect_stdout(relay), _logging_to(relay), _child_environment():
                 task = pipeline(**pipeline_arguments(pipeline, recipe))
         except RuntimeError as error:
             message = f"{name}: {relay.explain()}; the whole log is {log_path}"
             raise ServiceError(message) from error
     report = _keep_report(task.outputs.get("Output"), home / f"{name}.html")
-    _print_summary(relay.seconds, dict(getattr(task.outputs.get("Output"), "metadata", {})))
+    _print_summary(relay, dict(getattr(task.outputs.get("Output"), "metadata", {})))
     for what, path in (("log", log_path), ("report", report)):
         print(f"{what}: {path}")
     return LocalRun(dict(task.outputs), relay.seconds, log_path, report)
@@ -90,6 +92,20 @@ def _keep_report(artifact: Any, target: Path) -> Path | None:  # noqa: ANN401 - 
         return None
     write_atomically(target, Path(artifact.path).read_bytes())
     return target
+
+
+@contextmanager
+def _logging_to(relay: "Relay") -> Iterator[None]:
+    """Send KFP's messages between tasks, cache hits among them, to the relay."""
+    logger = logging.getLogger()
+    level, handler = logger.level, logging.StreamHandler(relay)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 @contextmanager
@@ -132,6 +148,7 @@ class Relay(io.TextIOBase):
 
     def __init__(self, log: TextIO, progress: Progress) -> None:
         self.seconds: dict[str, float] = {}
+        self.num_cached = 0
         self._log = log
         self._progress = progress
         self._started = 0.0
@@ -165,6 +182,9 @@ class Relay(io.TextIOBase):
             self._progress.console.print(
                 f"  {ended[1]:<24} {self.seconds[ended[1]]:7.1f} s", highlight=False
             )
+        elif _CACHED.search(line):
+            self.num_cached += 1
+            self._progress.update(bar, advance=1)
         else:
             if re.match(r"\s*(admlops\.errors\.)?\w+(Error|Exception)\b", line):
                 self._errors[self._current] = line.strip()
@@ -172,7 +192,7 @@ class Relay(io.TextIOBase):
                 self._progress.update(bar, line=line.strip()[:70])
 
 
-def _print_summary(seconds: dict[str, float], figures: dict[str, Any]) -> None:
+def _print_summary(relay: Relay, figures: dict[str, Any]) -> None:
     """Print the report's figures, of both rounds where there were two, and the time taken."""
     earlier = {
         name.removeprefix(EARLIER): value
@@ -188,5 +208,5 @@ def _print_summary(seconds: dict[str, float], figures: dict[str, Any]) -> None:
         table.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
     console = Console()
     console.print(table)
-    ran = f"{len(seconds)} tasks ran in {sum(seconds.values()):.1f} s"
-    console.print(ran if seconds else "nothing changed: every output came from the cache")
+    ran = f"{len(relay.seconds)} tasks ran in {sum(relay.seconds.values()):.1f} s"
+    console.print(f"{ran}, {relay.num_cached} came from the cache")

@@ -32,11 +32,6 @@ class DatasetDiff:
     relabelled: list[FrameKey]
     changed: list[FrameKey]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether the two hold the same frames and labels."""
-        return not (self.added or self.removed or self.relabelled or self.changed)
-
 
 @dataclass(frozen=True, slots=True)
 class AppendReport:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from admlops.detection.config import read_detector_config
+from admlops.errors import DataError
 from admlops.serving.bucket_store import open_store
 from admlops.serving.client import predict_cloud
 from admlops.serving.golden import Golden, require_equal
@@ -51,13 +52,13 @@ class Publication:
     Attributes:
         path: the release's folder.
         record: what it is.
-        pointer: which release is current now.
+        pointer: which release is current now; None where none is.
         largest_difference: of Triton's answers from the golden ones.
     """
 
     path: Path
     record: ReleaseRecord
-    pointer: Pointer
+    pointer: Pointer | None
     largest_difference: float
 
 
@@ -66,8 +67,12 @@ def publish_release(
     content: ReleaseContent,
     papers: Papers,
     tolerance: float = PARITY_TOLERANCE,
+    *,
+    activate: bool = True,
 ) -> Publication:
     """Write a release, prove it in a real Triton server, and make it the current one.
+
+    Without `activate` (for a canary) the current one stays.
 
     When anything fails, the draft is removed and the current release stays what it was. Content
     that was published before makes no second copy: it is current already, or a later release has
@@ -96,7 +101,8 @@ def publish_release(
             path = store.path(release_id)
             require_intact(path)
             difference = prove_release(path, content.goldens, tolerance)
-    pointer = store.activate(release_id)
+    if activate:
+        pointer = store.activate(release_id)
     return Publication(path, read_record(path), pointer, difference)
 
 
@@ -123,7 +129,9 @@ def rollback(releases_uri: str, release_id: str | None = None) -> Pointer:
     store = open_store(releases_uri)
     if release_id is None:
         current = store.current()
-        release_id = current.previous if current else ""
+        if current is None or not current.previous:
+            raise DataError(f"{releases_uri}: there is no earlier release to go back to")
+        release_id = current.previous
     return store.activate(release_id)
 
 

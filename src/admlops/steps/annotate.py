@@ -114,9 +114,11 @@ def annotate(inputs: AnnotateInputs, outputs: AnnotateOutputs, config: AnnotateC
     dataset = Dataset.open(manifest.uri)
     labels = config.annotator.label(request.keys)
     tag = f"labelled-{_digest(manifest, request, config)[:16]}"
+    base = dataset.reference
     num_changed = 0
     if tag in dataset.tags():
         dataset = Dataset.open(f"{manifest.uri}@{tag}")
+        base = ""
     else:
         num_changed = dataset.relabel(labels, split=config.split)
         dataset.tag(tag)
@@ -130,6 +132,8 @@ def annotate(inputs: AnnotateInputs, outputs: AnnotateOutputs, config: AnnotateC
         "parent": manifest.reference,
         "annotator": config.annotator.kind,
     }
+    if base and base != manifest.reference:
+        provenance["base"] = base  # others wrote meanwhile: labels go onto the latest version
     dataset.manifest(provenance, scores).write(outputs.labelled)
     return scores
 

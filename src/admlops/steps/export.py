@@ -9,7 +9,12 @@ from pydantic import Field
 
 from admlops.config import Config
 from admlops.detection.backends import ONNX_FILE
-from admlops.detection.config import DETECTOR_FILE, detector_config_json, read_detector_config
+from admlops.detection.config import (
+    DETECTOR_FILE,
+    WEIGHTS_FILE,
+    detector_config_json,
+    read_detector_config,
+)
 from admlops.errors import DataError
 from admlops.export.audit import Audit, audit_model, require_supported
 from admlops.export.onnx_file import OPSET, export_onnx
@@ -70,7 +75,7 @@ def export(inputs: ExportInputs, outputs: ExportOutputs, config: ExportConfig) -
             to do. The audit is written before.
         DataError: the model cannot be read.
     """
-    if config.random_weights:
+    if config.random_weights and not (inputs.model / WEIGHTS_FILE).is_file():
         detector = build_detector(read_detector_config(inputs.model))
     else:
         detector = read_model(inputs.model)

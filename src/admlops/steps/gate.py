@@ -75,7 +75,7 @@ def gate(inputs: GateInputs, outputs: GateOutputs, config: GateConfig) -> Scores
     model = _read(inputs.evaluation)
     scores = model.evaluation.scores | _verification_scores(inputs.verification)
     reasons = check_thresholds(scores, config.min_scores, config.max_scores)
-    compared_with = "nothing, as no model is published yet"
+    compared_with = "nothing, as there is no published model to compare with"
     num_compared = 0
     baseline = inputs.baseline or _published_evaluation(config.published_uri)
     if baseline is not None:

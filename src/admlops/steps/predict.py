@@ -41,7 +41,8 @@ class PredictInputs:
     Attributes:
         dataset: a dataset manifest.
         model: a model folder (torch), or a built folder (OpenVINO or ONNX Runtime).
-        cloud: one raw cloud instead of a dataset: float32 x y z intensity in the ego frame.
+        cloud: one raw cloud instead of a dataset: float32 x y z intensity, in the ego frame for a
+            model, in the lidar frame for a Triton server.
     """
 
     dataset: Path | None = None
@@ -247,6 +248,8 @@ def _in_image(boxes: Boxes, frame: Frame) -> Boxes:
 
 
 def _predict_cloud(cloud: Path, model: Path | None, config: PredictConfig) -> Scores:
+    if config.url and config.lidar_height_m:
+        raise ConfigError("lidar_height_m does not go with url: the release knows the calibration")
     points = read_cloud(cloud, config.lidar_height_m)
     if config.url:
         from admlops.serving.client import predict_cloud

@@ -131,7 +131,9 @@ def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfi
         evaluation=inputs.evaluation,
     )
     store = open_store(config.releases_uri)
-    publication = publish_release(store, content, papers, config.tolerance)
+    publication = publish_release(
+        store, content, papers, config.tolerance, activate=config.track == "stable"
+    )
     release_id = publication.record.release_id
     kept = store.manifest_path(release_id)
     if not kept.is_file():

@@ -1,6 +1,5 @@
 """Findings: what a rule says about data, in a form that reports and machines can read."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,11 +53,3 @@ class Finding:
             "what": self.what,
             "mend": rule.mend,
         }
-
-
-def count_by_severity(findings: Iterable[Finding]) -> dict[Severity, int]:
-    """Return how many findings each severity has, zero included."""
-    counts: dict[Severity, int] = {"error": 0, "warning": 0, "info": 0}
-    for finding in findings:
-        counts[finding.rule.severity] += 1
-    return counts

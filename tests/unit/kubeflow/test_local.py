@@ -31,3 +31,9 @@ def test_failure_names_task_and_error() -> None:
     taken.write("Executing task 'analyze'\nTask 'analyze' finished with status SUCCESS\n")
     assert list(taken.seconds) == ["analyze"]
     assert taken.explain() == "task 'ingest' failed: admlops.errors.DataError: no folder /x"
+
+
+def test_tasks_from_the_cache_are_counted() -> None:
+    taken, _, _ = relay()
+    taken.write("INFO - Task collect cache hit (key=abc); reusing outputs\n")
+    assert (taken.num_cached, taken.seconds) == (1, {})
