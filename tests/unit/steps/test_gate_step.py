@@ -39,7 +39,10 @@ def test_a_first_model_needs_its_thresholds_only(tmp_path: Path) -> None:
     outputs = GateOutputs(verdict=tmp_path / "verdict")
     scores = gate(inputs, outputs, GateConfig(min_scores={"car_bev_ap50": 0.7}))
     assert scores == {"passed": 1.0, "num_checks": 1.0, "num_failed": 0.0, "num_compared": 0.0}
-    assert "there is no published model to compare with" in (tmp_path / "verdict/verdict.md").read_text()
+    assert (
+        "there is no published model to compare with"
+        in (tmp_path / "verdict/verdict.md").read_text()
+    )
 
 
 def test_a_missed_threshold_is_named(tmp_path: Path) -> None:
