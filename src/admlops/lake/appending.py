@@ -100,7 +100,7 @@ class FrameFeed:
 def payload_bytes(frame: Frame) -> int:
     """Return how many bytes of sensor data a frame holds."""
     lidar = 0 if frame.lidar is None else frame.lidar.points.nbytes
-    return lidar + (0 if frame.camera is None else len(frame.camera.encoded))
+    return lidar + sum(len(image.encoded) for image in frame.cameras)
 
 
 def append_frames(

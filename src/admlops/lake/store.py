@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, Self
 
 import lance
@@ -22,7 +23,7 @@ from admlops.lake.opening import (
 )
 from admlops.lake.reading import FrameReader
 from admlops.lake.relabelling import relabel_frames
-from admlops.lake.schema import KEY_COLUMNS, LICENCES_KEY
+from admlops.lake.schema import BLOBS, KEY_COLUMNS, LICENCES_KEY
 from admlops.lake.storage import (
     StorageOptions,
     absolute_uri,
@@ -145,7 +146,7 @@ class Dataset:
 
     def frame_digests(self) -> dict[FrameKey, FrameDigests]:
         """Return the digests of every frame."""
-        names = ["sensor_digest", "content_digest", "label_digest"]
+        names = ["sensor_digest", "content_digest", "label_digest", "label_2d_digest"]
         with explain_errors(self._uri, "reading digests"):
             table = self._table.to_table(columns=[*KEY_COLUMNS, *names])
         columns = [table[name].to_pylist() for name in names]
@@ -222,7 +223,7 @@ class Dataset:
         return query.rows_where(self._table, self._view(), condition)
 
     def query(self, sql: str) -> pa.Table:
-        """Return the result of an SQL query on the views ``frames`` and ``boxes``.
+        """Return the result of an SQL query on the views ``frames``, ``boxes`` and ``boxes_2d``.
 
         Raises:
             DataError: the SQL is wrong.
@@ -230,12 +231,17 @@ class Dataset:
         return query.run_sql(self._table, self._view(), sql)
 
     def take(
-        self, rows: Sequence[int] | NDArray[np.integer], *, lidar: bool = True, camera: bool = False
+        self,
+        rows: Sequence[int] | NDArray[np.integer],
+        *,
+        lidar: bool = True,
+        camera: bool = False,
+        other_cameras: bool = False,
     ) -> list[Frame]:
         """Return the frames of rows, in the order given.
 
         A payload that is not asked for stays empty: the frame then has the sensor's calibration
-        with no points, or with no encoded bytes.
+        with no points, or with no encoded bytes. `camera` is the front one.
 
         Raises:
             DataError: a row is out of range, or the dataset is corrupt.
@@ -250,8 +256,9 @@ class Dataset:
                 f"{int(wanted.min())}); rows are 0 to {self.num_frames - 1}"
             )
         unique, inverse = np.unique(wanted, return_inverse=True)
+        asked = (lidar, camera, other_cameras)
         with explain_errors(self._uri, "reading frames"):
-            frames = self._reader.take(unique, lidar=lidar, camera=camera)
+            frames = self._reader.take(unique, list(compress(BLOBS, asked)))
         return [frames[index] for index in inverse]
 
     def iterate(
@@ -260,6 +267,7 @@ class Dataset:
         *,
         lidar: bool = True,
         camera: bool = False,
+        other_cameras: bool = False,
     ) -> Iterator[Frame]:
         """Yield the frames of rows (all by default), a few in memory at a time.
 
@@ -268,7 +276,8 @@ class Dataset:
         """
         wanted = np.arange(self.num_frames) if rows is None else np.asarray(rows, dtype=np.int64)
         for start in range(0, len(wanted), ITERATE_FRAMES):
-            yield from self.take(wanted[start : start + ITERATE_FRAMES], lidar=lidar, camera=camera)
+            some = wanted[start : start + ITERATE_FRAMES]
+            yield from self.take(some, lidar=lidar, camera=camera, other_cameras=other_cameras)
 
     def diff(self, other: "Dataset") -> DatasetDiff:
         """Return what it takes to get from this version to `other`."""

@@ -14,6 +14,12 @@ class FrameDigests(NamedTuple):
     sensor: str
     content: str
     label: str
+    label_2d: str = ""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What was labelled, in space and in images."""
+        return self.label, self.label_2d
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ def diff_digests(
     return DatasetDiff(
         added=sorted(later.keys() - earlier.keys()),
         removed=sorted(earlier.keys() - later.keys()),
-        relabelled=[key for key in both if earlier[key].label != later[key].label],
+        relabelled=[key for key in both if earlier[key].labels != later[key].labels],
         changed=[key for key in both if earlier[key].content != later[key].content],
     )
 
@@ -69,5 +75,5 @@ def digest_of(frames: Mapping[FrameKey, FrameDigests]) -> str:
     for key in sorted(frames):
         digests = frames[key]
         name = f"{key.log}\0{key.scene}\0{key.timestamp_ns}"
-        whole.update(f"{name}\0{digests.content}\0{digests.label}\n".encode())
+        whole.update("\0".join((name, digests.content, *digests.labels)).encode() + b"\n")
     return whole.hexdigest()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from admlops.geometry.pose import transform_cloud
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 
 
 class FrameKey(NamedTuple):
@@ -32,17 +33,20 @@ class CalibratedSensor:
         modality: "lidar" or "camera".
         ego_from_sensor: (4, 4) float64, rigid. A camera's axes are x right, y down, z forward.
         camera_matrix: (3, 3) float64 pinhole matrix in pixels, None for a lidar.
+        distortion: (K,) float64 in OpenCV's order, k1 k2 p1 p2 k3 and so on; empty where the
+            images are rectified.
     """
 
     name: str
     modality: Literal["lidar", "camera"]
     ego_from_sensor: NDArray[np.float64]
     camera_matrix: NDArray[np.float64] | None = None
+    distortion: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
 class LidarSweep:
-    """One lidar rotation.
+    """One lidar rotation; of several lidars, what all of them saw, in one sensor frame.
 
     Attributes:
         sensor: its calibration.
@@ -81,11 +85,13 @@ class Frame:
         frame_id: the name in the source format, for example "000042".
         global_from_ego: (4, 4) float64 pose of the vehicle; identity where the source has none.
         lidar: the sweep, or None.
-        camera: the front image, or None.
-        boxes: the labels in the ego frame; None where the frame is not annotated.
+        camera: the front image (of a data set of images: the only one), or None.
+        boxes: the labels in the ego frame; None where no 3D labels were made.
         tags: conditions and notes, sorted, for example ("night", "rain").
         split: "train", "val", "test" or "" where the source names none.
         source: where the frame came from (a path or URI, for provenance).
+        other_cameras: images of further cameras.
+        boxes_2d: labels that were made in the images; None where none were made.
     """
 
     key: FrameKey
@@ -97,19 +103,26 @@ class Frame:
     tags: tuple[str, ...] = ()
     split: str = ""
     source: str = ""
+    other_cameras: tuple[CameraImage, ...] = ()
+    boxes_2d: Boxes2d | None = None
 
     @property
     def is_keyframe(self) -> bool:
-        """Whether the frame is annotated."""
-        return self.boxes is not None
+        """Whether the frame is annotated, in space or in images."""
+        return self.boxes is not None or self.boxes_2d is not None
+
+    @property
+    def cameras(self) -> tuple[CameraImage, ...]:
+        """All images, the front one first."""
+        return self.other_cameras if self.camera is None else (self.camera, *self.other_cameras)
 
     def sensor_digest(self) -> str:
         """Return a SHA-256 over the sensor payloads: what was seen, whatever was labelled."""
         whole = hashlib.sha256()
         if self.lidar is not None:
             whole.update(np.ascontiguousarray(self.lidar.points).tobytes())
-        if self.camera is not None:
-            whole.update(self.camera.encoded)
+        for image in self.cameras:
+            whole.update(image.encoded)
         return whole.hexdigest()
 
     def points_in_ego(self) -> NDArray[np.float32]:

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from admlops.lake.encoding import content_digest, label_digest
+from admlops.lake.encoding import content_digest, label_2d_digest, label_digest
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
@@ -38,13 +39,34 @@ def boxes(draw):
         truncation=draw(arrays.arrays(np.float64, count, **floats)),
         box2d_px=draw(matrices(count, 4, maybe)),
         velocity_mps=draw(matrices(count, 2, maybe)),
+        attributes=np.array(draw(st.lists(words, min_size=count, max_size=count)), dtype=object),
+    )
+
+
+@st.composite
+def boxes_2d(draw):
+    count = draw(st.integers(0, 3))
+    names = [
+        np.array(draw(st.lists(words, min_size=count, max_size=count)), dtype=object)
+        for _ in range(4)
+    ]
+    return Boxes2d.make(
+        draw(matrices(count, 4, maybe)),
+        names[0],
+        camera=names[1],
+        track_id=names[2],
+        attributes=names[3],
+        score=draw(arrays.arrays(np.float64, count, elements=maybe)),
+        occlusion=draw(arrays.arrays(np.int64, count, elements=st.integers(-1, 3))),
+        truncation=draw(arrays.arrays(np.float64, count, elements=maybe)),
     )
 
 
 @st.composite
 def sensors(draw, modality):
     matrix = draw(st.none() | matrices(3, 3))
-    return CalibratedSensor(draw(words), modality, draw(matrices(4, 4)), matrix)
+    lens = draw(arrays.arrays(np.float64, st.integers(0, 2), elements=numbers))
+    return CalibratedSensor(draw(words), modality, draw(matrices(4, 4)), matrix, lens)
 
 
 @st.composite
@@ -71,6 +93,8 @@ def frames(draw, timestamp_ns):
         tags=tuple(sorted(draw(st.sets(words, max_size=3)))),
         split=draw(st.sampled_from(["", "train", "val", "pool"])),
         source=draw(words),
+        other_cameras=tuple(draw(st.lists(camera, max_size=2))),
+        boxes_2d=draw(st.none() | boxes_2d()),
     )
 
 
@@ -85,6 +109,10 @@ def assert_equal(first, second):
         assert type(first) is type(second)
         for field in dataclasses.fields(first):
             assert_equal(getattr(first, field.name), getattr(second, field.name))
+    elif isinstance(first, tuple):
+        assert len(first) == len(second)
+        for one, other in zip(first, second, strict=True):
+            assert_equal(one, other)
     elif isinstance(first, np.ndarray):
         assert first.dtype == second.dtype
         assert first.shape == second.shape
@@ -103,10 +131,11 @@ def test_frames_come_back_as_they_went_in(given_frames):
     with tempfile.TemporaryDirectory() as folder:
         dataset = Dataset.create(f"{folder}/lake.lance")
         dataset.append(given_frames)
-        found = list(Dataset.open(dataset.uri).iterate(camera=True))
+        found = list(Dataset.open(dataset.uri).iterate(camera=True, other_cameras=True))
     assert len(found) == len(given_frames)
     for before, after in zip(given_frames, found, strict=True):
         assert_equal(before, after)
         digest = before.sensor_digest()
         assert content_digest(before, digest) == content_digest(after, after.sensor_digest())
         assert label_digest(before.boxes, before.split) == label_digest(after.boxes, after.split)
+        assert label_2d_digest(before.boxes_2d) == label_2d_digest(after.boxes_2d)

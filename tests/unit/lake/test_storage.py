@@ -74,7 +74,7 @@ def test_a_lance_table_of_something_else_is_refused(tmp_path):
 def test_another_schema_version_is_refused(dataset):
     table = lance.dataset(dataset.uri)
     table.update_schema_metadata({SCHEMA_VERSION_KEY.decode(): "7"})
-    with pytest.raises(DataError, match="schema version 7, this program reads 1"):
+    with pytest.raises(DataError, match="schema version 7, this program reads 2"):
         Dataset.open(dataset.uri)
     assert Dataset.open(f"{dataset.uri}@2").num_frames == 4
 

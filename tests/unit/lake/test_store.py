@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import numpy as np
@@ -7,7 +8,8 @@ from frame_factory import make_boxes, make_frame
 from admlops.errors import DataError
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import FrameKey
+from admlops.structures.boxes_2d import Boxes2d
+from admlops.structures.frame import CalibratedSensor, CameraImage, FrameKey
 
 
 @pytest.fixture
@@ -164,3 +166,27 @@ def test_descriptions_beyond_the_memory_limit_are_read_per_call(dataset, monkeyp
     found = [frame.boxes for frame in Dataset.open(dataset.reference).take([3, 6])]
     np.testing.assert_array_equal(found[0].as_7(), expected[0].as_7())
     assert found[1] is None
+
+
+def test_labels_in_images_are_a_view_of_their_own(tmp_path):
+    boxes_2d = Boxes2d.make(
+        [[10, 20, 30, 60], [0, 0, 5, 5]], ["car", "rider"], camera=["", "camera_left"]
+    )
+    image = CameraImage(CalibratedSensor("camera_left", "camera", np.eye(4)), b"jpeg", 64, 48)
+    frame = dataclasses.replace(
+        make_frame(0, labelled=False), boxes_2d=boxes_2d, other_cameras=(image, image)
+    )
+    dataset = Dataset.create(str(tmp_path / "lake.lance"))
+    dataset.append([frame, make_frame(1), make_frame(2, labelled=False)])
+    found = dataset.query("SELECT category, camera, right_px FROM boxes_2d ORDER BY left_px DESC")
+    assert found.to_pylist() == [
+        {"category": "car", "camera": "", "right_px": 30.0},
+        {"category": "rider", "camera": "camera_left", "right_px": 5.0},
+    ]
+    assert dataset.rows_where("is_keyframe").tolist() == [0, 1]
+    assert dataset.rows_where("num_boxes_2d > 0").tolist() == [0]
+    (bare,) = dataset.take([0])
+    assert [view.encoded for view in bare.other_cameras] == [b"", b""]
+    (full,) = dataset.take([0], other_cameras=True)
+    assert [view.encoded for view in full.other_cameras] == [b"jpeg", b"jpeg"]
+    assert [view.sensor.name for view in full.cameras][1:] == ["camera_left"] * 2
