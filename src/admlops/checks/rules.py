@@ -2,12 +2,14 @@
 
 IDs are stable: a rule that goes away leaves its number unused. Areas are `KITTI` (reading the KITTI
 object format), `FRAME` (sensor data), `BOX` (single boxes), `LABEL` (labels as a whole), `MODEL`
-(labels against a detector's configuration) and `SPLIT` (train against val).
+(labels against a detector's configuration), `SPLIT` (train against val) and `ANNO` (labels against
+the definition of their dataset, and deliveries).
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from admlops.checks.annotation_rules import DEFINITION_ROWS
 from admlops.structures.finding import Finding, Rule, Severity
 
 _FRAME_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
@@ -353,7 +355,7 @@ def _table(*groups: tuple[tuple[str, Severity, str, str], ...]) -> Mapping[str, 
 
 
 RULES: Mapping[str, Rule] = _table(
-    _FRAME_ROWS, _BOX_ROWS, _LABEL_ROWS, _MODEL_ROWS, _SPLIT_ROWS, _KITTI_ROWS
+    _FRAME_ROWS, _BOX_ROWS, _LABEL_ROWS, _MODEL_ROWS, _SPLIT_ROWS, _KITTI_ROWS, DEFINITION_ROWS
 )
 
 

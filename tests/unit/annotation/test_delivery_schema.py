@@ -1,0 +1,147 @@
+"""The schema takes good deliveries and refuses each fault; project files say the same."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+from admlops.annotation.definition import load_definition
+from admlops.annotation.delivery_schema import make_delivery_schema
+from admlops.annotation.projects import make_cvat_labels, make_openlabel_project
+
+DEFINITION = load_definition("urban_lidar")
+SCHEMA = make_delivery_schema(DEFINITION)
+GOOD: dict[str, Any] = {
+    "openlabel": {
+        "metadata": {"schema_version": "1.0.0"},
+        "objects": {"7": {"name": "car 7", "type": "car"}},
+        "frames": {
+            "0": {
+                "objects": {
+                    "7": {
+                        "object_data": {
+                            "cuboid": [
+                                {
+                                    "name": "box",
+                                    "val": [10, 2, 0.8, 0, 0, 0.1, 0.99, 4.2, 1.8, 1.5],
+                                    "attributes": {
+                                        "text": [{"name": "motion", "val": "parked"}],
+                                        "boolean": [{"name": "emergency", "val": False}],
+                                    },
+                                }
+                            ]
+                        }
+                    }
+                }
+            }
+        },
+    }
+}
+
+
+def cuboid(delivery: dict[str, Any]) -> dict[str, Any]:
+    return delivery["openlabel"]["frames"]["0"]["objects"]["7"]["object_data"]["cuboid"][0]
+
+
+def is_valid(delivery: dict[str, Any]) -> bool:
+    return jsonschema.Draft7Validator(SCHEMA).is_valid(delivery)
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+def test_good_deliveries_pass() -> None:
+    assert is_valid(GOOD)
+    with_angles = copy.deepcopy(GOOD)
+    cuboid(with_angles)["val"] = [10, 2, 0.8, 0, 0, 3.1, 4.2, 1.8, 1.5]
+    assert is_valid(with_angles)
+    assert is_valid(make_openlabel_project(DEFINITION))
+
+
+def set_category(d: dict[str, Any]) -> None:
+    d["openlabel"]["objects"]["7"]["type"] = "Car"
+
+
+def set_value(d: dict[str, Any]) -> None:
+    cuboid(d)["attributes"]["text"][0]["val"] = "flying"
+
+
+def set_attribute(d: dict[str, Any]) -> None:
+    cuboid(d)["attributes"]["text"][0]["name"] = "colour"
+
+
+def set_flag(d: dict[str, Any]) -> None:
+    cuboid(d)["attributes"]["boolean"][0]["val"] = "no"
+
+
+def set_size(d: dict[str, Any]) -> None:
+    cuboid(d)["val"][-1] = 0
+
+
+def cut_values(d: dict[str, Any]) -> None:
+    cuboid(d)["val"] = cuboid(d)["val"][:8]
+
+
+def rename_frame(d: dict[str, Any]) -> None:
+    d["openlabel"]["frames"]["first"] = {}
+
+
+def remove_frames(d: dict[str, Any]) -> None:
+    del d["openlabel"]["frames"]
+
+
+def set_version(d: dict[str, Any]) -> None:
+    d["openlabel"]["metadata"]["schema_version"] = "4.3.1"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        set_category,
+        set_value,
+        set_attribute,
+        set_flag,
+        set_size,
+        cut_values,
+        rename_frame,
+        remove_frames,
+        set_version,
+    ],
+)
+def test_each_fault_is_refused(damage: Callable[[dict[str, Any]], None]) -> None:
+    delivery = copy.deepcopy(GOOD)
+    damage(delivery)
+    assert not is_valid(delivery)
+
+
+def test_cvat_labels_have_the_definitions_names_and_values() -> None:
+    labels = {item["name"]: item for item in make_cvat_labels(DEFINITION)}
+    assert list(labels) == [*DEFINITION.category_names, "ignore"]
+    assert labels["ignore"]["type"] == "rectangle"
+    assert {item["type"] for name, item in labels.items() if name != "ignore"} == {"cuboid"}
+    motion, emergency = labels["car"]["attributes"]
+    assert motion["values"] == ["__undefined__", "moving", "stopped", "parked"]
+    assert motion["default_value"] == "__undefined__"
+    assert motion["mutable"] is True
+    assert emergency == {
+        "name": "emergency",
+        "input_type": "checkbox",
+        "mutable": False,
+        "values": ["false"],
+        "default_value": "false",
+    }
+    assert [item["name"] for item in labels["pedestrian"]["attributes"]] == ["posture"]
+
+
+def test_openlabel_names_ontology_and_streams() -> None:
+    project = make_openlabel_project(DEFINITION)["openlabel"]
+    (ontology,) = project["ontologies"].values()
+    assert ontology["boundary_list"] == [*DEFINITION.category_names, "ignore"]
+    assert {name: item["type"] for name, item in project["streams"].items()} == {
+        "lidar_top": "lidar",
+        "camera_front": "camera",
+    }
+    assert project["coordinate_systems"]["ego"]["children"] == ["lidar_top", "camera_front"]
