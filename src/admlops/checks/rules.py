@@ -1,15 +1,17 @@
 """The table of rules: what must hold for data, how bad it is where it does not, how to mend it.
 
-IDs are stable: a rule that goes away leaves its number unused. Areas are `KITTI` (reading the KITTI
-object format), `FRAME` (sensor data), `BOX` (single boxes), `LABEL` (labels as a whole), `MODEL`
-(labels against a detector's configuration), `SPLIT` (train against val) and `ANNO` (labels against
-the definition of their dataset, and deliveries).
+IDs are stable: a rule that goes away leaves its number unused. Areas are `READ` (reading any
+format), `KITTI` (reading the KITTI object format), `REC` (recordings), `FRAME` (sensor data), `BOX`
+(single boxes), `LABEL` (labels as a whole), `MODEL` (labels against a detector's configuration),
+`SPLIT` (train against val) and `ANNO` (labels against the definition of their dataset, deliveries).
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from admlops.checks.annotation_rules import DEFINITION_ROWS
+from admlops.checks.reading_rules import READING_ROWS
+from admlops.checks.recording_rules import RECORDING_ROWS
 from admlops.structures.finding import Finding, Rule, Severity
 
 _FRAME_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
@@ -340,12 +342,6 @@ _KITTI_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "Every training frame is in one list of ImageSets",
         "Add the frame to train.txt or val.txt if it is to be read",
     ),
-    (
-        "KITTI015",
-        "error",
-        "A frame's sensor data does not change under the same key",
-        "Give the changed recording a log or scene of its own, or use a new dataset",
-    ),
 )
 
 
@@ -355,7 +351,15 @@ def _table(*groups: tuple[tuple[str, Severity, str, str], ...]) -> Mapping[str, 
 
 
 RULES: Mapping[str, Rule] = _table(
-    _FRAME_ROWS, _BOX_ROWS, _LABEL_ROWS, _MODEL_ROWS, _SPLIT_ROWS, _KITTI_ROWS, DEFINITION_ROWS
+    _FRAME_ROWS,
+    _BOX_ROWS,
+    _LABEL_ROWS,
+    _MODEL_ROWS,
+    _SPLIT_ROWS,
+    READING_ROWS,
+    _KITTI_ROWS,
+    DEFINITION_ROWS,
+    RECORDING_ROWS,
 )
 
 

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 from pydantic import Field
 from rich.console import Console
@@ -16,10 +17,10 @@ from admlops.checks.rules import RULES, find
 from admlops.config import Config
 from admlops.errors import DataError
 from admlops.files import write_atomically, write_folder_atomically
-from admlops.formats.kitti.folder import KittiFolder, list_frames
-from admlops.formats.kitti.reader import CATEGORIES, read_frame
+from admlops.formats.source import FrameSource, Mapped, ReadOptions
 from admlops.lake.store import Dataset
 from admlops.lake.versions import AppendReport
+from admlops.steps.sources import open_source
 from admlops.steps.step import Scores
 from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame
@@ -34,8 +35,8 @@ class IngestInputs:
     """What is read.
 
     Attributes:
-        source: a folder in the KITTI object layout, with or without a manifest in it, or the
-            manifest of one.
+        source: a folder or file in a format that can be read, with or without a manifest in it,
+            or the manifest of one.
     """
 
     source: Path
@@ -47,8 +48,9 @@ class IngestOutputs:
 
     Attributes:
         dataset: manifest of the dataset version that holds the source's good frames.
-        findings: folder of `findings.json`, what is wrong with the others by rule, and of
-            `quarantine.jsonl`, one line for every reason to leave a frame out.
+        findings: folder of `findings.json`, what is wrong with the others by rule and what became
+            of the source's categories, and of `quarantine.jsonl`, one line for every reason to
+            leave a frame out.
     """
 
     dataset: Path
@@ -62,23 +64,35 @@ class IngestConfig(Config):
     """Folder or s3:// URI of the dataset; it is made, or added to."""
     max_quarantine_share: float = Field(default=0.05, ge=0, le=1)
     """The step fails when a larger share of the frames is quarantined."""
-    categories: dict[str, str] = Field(default_factory=lambda: dict(CATEGORIES))
-    """Our category of each lower-case type in the labels; frames with others are quarantined."""
+    format: str = "auto"
+    """The source's format; "auto" tells it by its files."""
+    categories: dict[str, str] = Field(default_factory=dict)
+    """Our category of names in the source, beside the format's own table; "" leaves boxes out."""
+    cameras: Literal["all", "front", "none"] = "all"
+    """Whose images are read, where the source has several."""
+    keyframes_only: bool = False
+    """Whether frames between the annotated ones are passed over."""
+
+    def options(self) -> ReadOptions:
+        """Return what of the source is read."""
+        return ReadOptions(
+            categories=self.categories, cameras=self.cameras, keyframes_only=self.keyframes_only
+        )
 
 
 @dataclass
 class _Intake:
     """Feeds good frames to the lake and keeps account of the rest."""
 
-    folder: KittiFolder
-    categories: Mapping[str, str]
+    source: FrameSource
     quarantine: TextIO
     log: FindingLog = field(default_factory=FindingLog)
+    mapped: Mapped = field(default_factory=Counter)
     num_quarantined: int = 0
 
     def __post_init__(self) -> None:
-        self.note(self.folder.findings)
-        self.num_quarantined = self.folder.num_refused
+        self.note(self.source.findings)
+        self.num_quarantined = self.source.num_refused
 
     def note(self, findings: tuple[Finding, ...]) -> None:
         for finding in findings:
@@ -88,13 +102,15 @@ class _Intake:
 
     @property
     def num_listed(self) -> int:
-        return len(self.folder.frames) + self.folder.num_refused
+        return len(self.source) + self.source.num_refused
 
     def frames(self) -> Iterator[Frame]:
         console = Console(stderr=True)
-        for files in track(self.folder.frames, description="ingest", console=console):
-            result = read_frame(files, self.categories)
+        numbers = range(len(self.source))
+        for number in track(numbers, description="ingest", console=console):
+            result = self.source.read(number)
             self.note(result.findings)
+            self.mapped.update(result.mapped)
             if result.frame is None:
                 self.num_quarantined += 1
             else:
@@ -103,7 +119,7 @@ class _Intake:
     def refuse_conflicts(self, report: AppendReport) -> None:
         for key in report.conflicts:
             what = "the dataset holds other sensor data under this key"
-            self.note((find("KITTI015", str(key), what),))
+            self.note((find("READ015", str(key), what),))
         self.num_quarantined += len(report.conflicts)
 
 
@@ -118,13 +134,13 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
         ServiceError: the object store failed.
     """
     root, licences, source_digest = _open_source(inputs.source)
-    folder = list_frames(root)
-    if not folder.frames and not folder.num_refused:
-        raise DataError(f"{root}: no frames; expected files in 'training' or 'testing'")
+    source = open_source(root, config.format, config.options())
+    if len(source) + source.num_refused == 0:
+        raise DataError(f"{root}: no frames; the folder is empty, or not whole")
     dataset = Dataset.create(config.lake_uri, licences=licences)
     with write_folder_atomically(outputs.findings) as draft:
         with (draft / QUARANTINE_FILE).open("w") as quarantine:
-            intake = _Intake(folder, config.categories, quarantine)
+            intake = _Intake(source, quarantine)
             report = dataset.append(intake.frames())
             intake.refuse_conflicts(report)
         _write_findings(draft, intake, root)
@@ -168,8 +184,8 @@ def _settle(
     """
     if not source_digest:
         return dataset
-    categories = json.dumps(sorted(config.categories.items()))
-    digest = hashlib.sha256(f"{source_digest} {categories}".encode()).hexdigest()
+    options = json.dumps(config.options().to_json_dict(), sort_keys=True)
+    digest = hashlib.sha256(f"{source_digest} {options}".encode()).hexdigest()
     tag = f"source-{digest[:16]}"
     if tag not in dataset.tags():
         dataset.tag(tag)
@@ -186,6 +202,10 @@ def _write_findings(folder: Path, intake: _Intake, root: Path) -> None:
         "num_quarantined": intake.num_quarantined,
         "num_places": {name: log.count(name) for name in ("error", "warning", "info")},
         "rules": dict(sorted(log.counts.items())),
+        "categories": [
+            {"source": name, "ours": ours, "num_boxes": count}
+            for (name, ours), count in sorted(intake.mapped.items())
+        ],
         "findings": [finding.to_json_dict() for finding in log.ordered()],
     }
     write_atomically(folder / FINDINGS_FILE, json.dumps(values, indent=2) + "\n")

@@ -167,7 +167,7 @@ def test_changed_sensor_data_under_a_known_key_is_refused(workspace):
     path.write_bytes(path.read_bytes()[16:])
     scores = ingest_into(workspace, "again", max_quarantine_share=0.5)
     assert scores["num_quarantined"] == 1
-    assert findings(workspace, "again")["rules"] == {"KITTI015": 1}
+    assert findings(workspace, "again")["rules"] == {"READ015": 1}
 
 
 def test_a_folder_without_frames_is_refused(tmp_path):

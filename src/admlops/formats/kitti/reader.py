@@ -1,7 +1,8 @@
 """Reads frames of the KITTI object format; what is wrong becomes a finding, never an exception."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +15,7 @@ from admlops.formats.kitti.calibration import KittiCalibration
 from admlops.formats.kitti.folder import FrameFiles, list_frames
 from admlops.formats.kitti.image import image_size_px
 from admlops.formats.kitti.labels import LabelTable, parse_labels
+from admlops.formats.source import CategoryTable, Mapped, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.camera import project_boxes
 from admlops.structures.boxes import Boxes
@@ -44,19 +46,6 @@ _MIN_AGREEMENT = 0.4
 _MIN_HEIGHT_PX = 25.0
 
 
-@dataclass(frozen=True, slots=True)
-class ReadResult:
-    """One frame as read.
-
-    Attributes:
-        frame: None where a rule of severity "error" fired.
-        findings: everything that was found.
-    """
-
-    frame: Frame | None
-    findings: tuple[Finding, ...]
-
-
 def read_frames(
     root: Path, split: str | None = None, categories: Mapping[str, str] = CATEGORIES
 ) -> Iterator[Frame | Finding]:
@@ -81,20 +70,22 @@ def read_frames(
 
 def read_frame(files: FrameFiles, categories: Mapping[str, str] = CATEGORIES) -> ReadResult:
     """Read one frame; a frame with an error is left out, with the reason."""
-    read = _FrameReader(files, categories)
+    read = _FrameReader(files, CategoryTable(categories))
     frame = read.frame()
     findings = tuple(read.findings)
     is_refused = any(finding.rule.severity == "error" for finding in findings)
-    return ReadResult(None if is_refused else frame, findings)
+    return ReadResult(None if is_refused else frame, findings, read.mapped)
 
 
 class _FrameReader:
     """Reads the files of one frame and collects what is wrong with them."""
 
-    def __init__(self, files: FrameFiles, categories: Mapping[str, str]) -> None:
+    def __init__(self, files: FrameFiles, categories: CategoryTable) -> None:
         self.files = files
         self.categories = categories
         self.findings: list[Finding] = []
+        self.mapped: Mapped = Counter()
+        self.kept = np.empty(0, dtype=np.bool_)
 
     def frame(self) -> Frame | None:
         files = self.files
@@ -124,7 +115,7 @@ class _FrameReader:
         num_points = count_points_in_boxes(frame.points_in_ego(), boxes.as_7())
         boxes = boxes.replace(num_points=num_points)
         self._check_agreement(boxes, calibration, size_px)
-        return _with_boxes(frame, boxes if note is None else note.complete(boxes))
+        return replace(frame, boxes=boxes if note is None else note.complete(boxes, self.kept))
 
     def _found(self, rule_id: str, kind: str, what: str) -> None:
         where = f"{self.files.folder.name}/{kind}/{self.files.frame_id}"
@@ -218,9 +209,9 @@ class _FrameReader:
             return None, np.empty((0, 4))
         names = np.array([table.type_names[index] for index in table.type_index], dtype=object)
         is_box = names != _IGNORED
-        unknown = sorted(set(names[is_box]) - set(self.categories))
+        unknown = self.categories.unknown(names[is_box])
         if unknown:
-            known = ", ".join(self.categories)
+            known = ", ".join(self.categories.names)
             what = f"{', '.join(map(repr, unknown))}; known are {known}"
             self._found("KITTI010", "label_2", what)
             return None, np.empty((0, 4))
@@ -231,14 +222,16 @@ class _FrameReader:
         truncation = table.truncation[is_box]
         box2d = table.box2d_px[is_box].copy()
         box2d[(box2d == -1).all(axis=1)] = np.nan
+        categories, self.kept, self.mapped = self.categories.apply(names[is_box])
+        kept = self.kept
         boxes = Boxes.make(
-            rows_7[:, :3],
-            rows_7[:, 3:6],
-            rows_7[:, 6],
-            [self.categories[name] for name in names[is_box]],
-            occlusion=table.occlusion[is_box],
-            truncation=np.where(truncation < 0, np.nan, truncation),
-            box2d_px=box2d,
+            rows_7[kept, :3],
+            rows_7[kept, 3:6],
+            rows_7[kept, 6],
+            categories,
+            occlusion=table.occlusion[is_box][kept],
+            truncation=np.where(truncation < 0, np.nan, truncation)[kept],
+            box2d_px=box2d[kept],
         )
         return boxes, table.box2d_px[~is_box].copy()
 
@@ -259,20 +252,6 @@ class _FrameReader:
             if not overlap >= _MIN_AGREEMENT:
                 what = f"box {row} ({boxes.category[row]}): overlap {overlap:.2f}"
                 self._found("KITTI012", "label_2", what)
-
-
-def _with_boxes(frame: Frame, boxes: Boxes) -> Frame:
-    return Frame(
-        frame.key,
-        frame.frame_id,
-        frame.global_from_ego,
-        frame.lidar,
-        frame.camera,
-        boxes,
-        frame.tags,
-        frame.split,
-        frame.source,
-    )
 
 
 def iou_2d(first_px: NDArray[np.float64], second_px: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -68,13 +68,18 @@ class FrameNote(Config):
         """The (4, 4) pose of the vehicle."""
         return np.array([*self.global_from_ego, 0.0, 0.0, 0.0, 1.0]).reshape(4, 4)
 
-    def complete(self, boxes: Boxes) -> Boxes:
-        """Return boxes of the label file with tracks and velocities, where they belong to them."""
-        if len(self.track_ids) != len(boxes) or len(self.velocities_mps) != len(boxes):
+    def complete(self, boxes: Boxes, kept: NDArray[np.bool_]) -> Boxes:
+        """Return boxes of the label file with tracks and velocities, where they belong to them.
+
+        Args:
+            boxes: those that were kept.
+            kept: (N,) which boxes of the label file these are.
+        """
+        if len(self.track_ids) != len(kept) or len(self.velocities_mps) != len(kept):
             return boxes
         velocities = np.array(self.velocities_mps, dtype=np.float64).reshape(-1, 2)
         return boxes.replace(
-            track_id=np.array(self.track_ids, dtype=object), velocity_mps=velocities
+            track_id=np.array(self.track_ids, dtype=object)[kept], velocity_mps=velocities[kept]
         )
 
     def to_line(self) -> str:

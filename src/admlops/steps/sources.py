@@ -1,0 +1,55 @@
+"""Which formats can be read, how each is told, and how a folder of one is opened."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+
+from admlops.errors import ConfigError, DataError
+from admlops.formats.source import FrameSource, ReadOptions
+
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        "kitti_object": "admlops.formats.kitti.source",
+    }
+)
+"""The module of each format; it has `looks_like(root)` and `open_folder(root, options)`."""
+
+AUTO = "auto"
+
+
+def open_source(
+    root: Path, format_name: str = AUTO, options: ReadOptions | None = None
+) -> FrameSource:
+    """List the frames of a folder or file of recorded or downloaded data.
+
+    Args:
+        root: the folder or file.
+        format_name: a key of `FORMATS`, or "auto" to tell it by its files.
+        options: what is read.
+
+    Raises:
+        ConfigError: there is no such format.
+        DataError: the folder is not of the format, or of none that is known.
+    """
+    if format_name != AUTO and format_name not in FORMATS:
+        raise ConfigError(f"no format is called {format_name!r}; there are {', '.join(FORMATS)}")
+    if not root.exists():
+        raise DataError(f"{root}: no such file or folder")
+    name = find_format(root) if format_name == AUTO else format_name
+    source: FrameSource = import_module(FORMATS[name]).open_folder(root, options or ReadOptions())
+    return source
+
+
+def find_format(root: Path) -> str:
+    """Return the name of the format that a folder or file is in.
+
+    Raises:
+        DataError: none, or more than one fits.
+    """
+    fitting = [name for name, module in FORMATS.items() if import_module(module).looks_like(root)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(fitting or FORMATS)
+    reason = "fits more than one format" if fitting else "is in no format that can be read"
+    raise DataError(f"{root}: {reason}; name one with `format`: {known}")
