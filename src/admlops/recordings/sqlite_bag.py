@@ -1,0 +1,86 @@
+"""Reads the SQLite files of rosbag2 as a stream."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from admlops.errors import DataError
+from admlops.recordings.messages import MAX_RECORD_BYTES, OnDamage, Place, RawMessage, Topic
+
+MAGIC = b"SQLite format 3\0"
+
+_NO_CHUNK = -1
+
+
+class SqliteBag:
+    """One .db3 file."""
+
+    def __init__(self, path: Path, file_index: int = 0) -> None:
+        """Open a file.
+
+        Raises:
+            DataError: it is no database, or not one that rosbag2 wrote.
+        """
+        self._path = path
+        self._file_index = file_index
+        uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+        try:
+            self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RECORD_BYTES)
+            self._database.execute("PRAGMA trusted_schema = OFF")
+            self._topics = self._read_topics()
+        except sqlite3.Error as error:
+            raise DataError(f"{path}: no readable SQLite file of rosbag2 ({error})") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _read_topics(self) -> dict[int, Topic]:
+        """Return the topics by their row; views are refused, since they may never end."""
+        for table in ("topics", "messages"):
+            query = "SELECT type, sql FROM sqlite_master WHERE name = ?"
+            found = self._database.execute(query, (table,)).fetchall()
+            if len(found) != 1 or found[0][0] != "table" or "VIRTUAL" in str(found[0][1]).upper():
+                raise DataError(f"{self._path}: no table {table!r}; rosbag2 did not write this")
+        rows = self._database.execute("SELECT id, name, type, serialization_format FROM topics")
+        topics = {}
+        for row_id, name, type_name, encoding in rows:
+            if not all(isinstance(value, str) for value in (name, type_name, encoding)):
+                raise DataError(f"{self._path}: row {row_id} of topics holds no names")
+            topics[row_id] = Topic(name, type_name, encoding)
+        return topics
+
+    def messages(self, on_damage: OnDamage) -> Iterator[RawMessage]:
+        """Yield the messages in the order in which they were written.
+
+        A damaged row is left out; where the database is damaged, reading ends. Both are told.
+        """
+        query = "SELECT rowid, topic_id, timestamp, data FROM messages ORDER BY rowid"
+        try:
+            for row_id, topic_id, timestamp_ns, data in self._database.execute(query):
+                is_sound = isinstance(timestamp_ns, int) and isinstance(data, bytes)
+                topic = self._topics.get(topic_id)
+                if topic is None or not is_sound or timestamp_ns < 0:
+                    on_damage(f"{self._path.name}: row {row_id} of messages is damaged")
+                    continue
+                place = Place(self._file_index, _NO_CHUNK, row_id)
+                yield RawMessage(topic, timestamp_ns, data, place)
+        except (sqlite3.Error, OverflowError) as error:
+            on_damage(f"{self._path.name}: the database is damaged ({error})")
+
+    def read(self, place: Place) -> bytes:
+        """Return the data of the message at a place.
+
+        Raises:
+            DataError: the file is damaged there.
+        """
+        query = "SELECT data FROM messages WHERE rowid = ?"
+        try:
+            row = self._database.execute(query, (place.offset,)).fetchone()
+        except sqlite3.Error as error:
+            raise DataError(f"{self._path}: row {place.offset}: {error}") from error
+        if row is None or not isinstance(row[0], bytes):
+            raise DataError(f"{self._path}: no message in row {place.offset}")
+        return row[0]
