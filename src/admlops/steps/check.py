@@ -14,6 +14,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
+from admlops.annotation.definition import load_definition
+from admlops.annotation.definition_check import DefinitionCheck
 from admlops.checks.doctor import Doctor
 from admlops.checks.findings import MAX_KEPT_PER_RULE
 from admlops.checks.summary import (
@@ -84,6 +86,9 @@ class CheckConfig(Config):
     """Labelled frames whose points are examined, spread evenly over the dataset."""
     max_fed_back: int = Field(default=1000, ge=1)
     """Labelled frames whose labels are fed back as predictions."""
+    definition: str = ""
+    """Definition that the labels are held against: a shipped one's name, or a YAML file; empty for
+    none."""
 
 
 def check(inputs: CheckInputs, outputs: CheckOutputs, config: CheckConfig) -> Scores:
@@ -91,13 +96,14 @@ def check(inputs: CheckInputs, outputs: CheckOutputs, config: CheckConfig) -> Sc
 
     Raises:
         DataError: the dataset cannot be read, or findings are as severe as `fail_on`.
-        ConfigError: the detector's config is wrong.
+        ConfigError: the detector's config or the definition is wrong.
     """
     manifest = Manifest.read(inputs.dataset, "dataset")
     dataset = Dataset.open(manifest.reference)
     doctor = Doctor(_read_detector(inputs.model) or config.detector)
+    defined = _read_definition(config.definition, doctor)
     _look_at_clouds(doctor, dataset, config.max_clouds)
-    _look_at_labels(doctor, dataset)
+    _look_at_labels(doctor, dataset, defined)
     fed_back = _feed_back(doctor, dataset, config.max_fed_back)
     diagnosis = doctor.diagnose(fed_back)
     with write_folder_atomically(outputs.findings) as folder:
@@ -132,6 +138,12 @@ def _read_detector(model: Path | None) -> PillarDetectorConfig | None:
     return parse_detector_config(values, where=str(model))
 
 
+def _read_definition(name_or_path: str, doctor: Doctor) -> DefinitionCheck | None:
+    if not name_or_path:
+        return None
+    return DefinitionCheck(load_definition(name_or_path), doctor.log)
+
+
 def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Return at most `count` of the rows, evenly spread."""
     if len(rows) <= count:
@@ -153,7 +165,7 @@ def _look_at_clouds(doctor: Doctor, dataset: Dataset, count: int) -> None:
         doctor.log.counts["FRAME001"] += len(without) - MAX_KEPT_PER_RULE
 
 
-def _look_at_labels(doctor: Doctor, dataset: Dataset) -> None:
+def _look_at_labels(doctor: Doctor, dataset: Dataset, defined: DefinitionCheck | None) -> None:
     digests = dataset.query("SELECT sensor_digest FROM frames ORDER BY row")[
         "sensor_digest"
     ].to_pylist()
@@ -162,6 +174,8 @@ def _look_at_labels(doctor: Doctor, dataset: Dataset) -> None:
     for row, frame in enumerate(track(frames, "check labels", total=total, console=_console())):
         digest = digests[row] or ""
         doctor.look_at_labels(frame, "" if digest == _NO_PAYLOAD else digest)
+        if defined is not None:
+            defined.look(frame)
 
 
 def _iterate_labels(dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[Frame]:
