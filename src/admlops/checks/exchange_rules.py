@@ -6,8 +6,7 @@ EXCHANGE_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
     (
         "EXCH001",
         "error",
-        "Labels in an exchange file are whole: names, finite numbers and references as the format "
-        "says",
+        "Labels in an exchange file are whole: names, numbers and references as the format says",
         "Export the file again; the finding names the element",
     ),
     (

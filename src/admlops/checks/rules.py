@@ -3,13 +3,15 @@
 IDs are stable: a rule that goes away leaves its number unused. Areas are `READ` (reading any
 format), `KITTI` (reading the KITTI object format), `REC` (recordings), `FRAME` (sensor data), `BOX`
 (single boxes), `LABEL` (labels as a whole), `MODEL` (labels against a detector's configuration),
-`SPLIT` (train against val) and `ANNO` (labels against the definition of their dataset, deliveries).
+`SPLIT` (train against val) and `ANNO` (labels against the definition of their dataset, deliveries)
+and `EXCH` (files in which labels are exchanged).
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from admlops.checks.annotation_rules import DEFINITION_ROWS
+from admlops.checks.exchange_rules import EXCHANGE_ROWS
 from admlops.checks.reading_rules import READING_ROWS
 from admlops.checks.recording_rules import RECORDING_ROWS
 from admlops.structures.finding import Finding, Rule, Severity
@@ -360,6 +362,7 @@ RULES: Mapping[str, Rule] = _table(
     _KITTI_ROWS,
     DEFINITION_ROWS,
     RECORDING_ROWS,
+    EXCHANGE_ROWS,
 )
 
 

@@ -1,0 +1,69 @@
+"""What a file of labels holds: frames without sensor data, and what was found while reading."""
+
+from dataclasses import dataclass
+
+from admlops.checks.rules import find
+from admlops.errors import DataError
+from admlops.structures.finding import Finding
+from admlops.structures.frame import Frame, FrameKey
+
+
+class BrokenLabelError(ValueError):
+    """A part of a file of labels is not as its format says; the message names the part."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """The frames of a file of labels.
+
+    Attributes:
+        frames: in the file's order; sensors have their calibration, but no points and no images.
+        findings: what is wrong; an error says which frame was left out.
+        num_refused: frames that were left out.
+    """
+
+    frames: tuple[Frame, ...]
+    findings: tuple[Finding, ...] = ()
+    num_refused: int = 0
+
+    def require_whole(self, where: str) -> "LabelFile":
+        """Return the file itself.
+
+        Raises:
+            DataError: a frame was left out.
+        """
+        errors = [item for item in self.findings if item.rule.severity == "error"]
+        if errors:
+            raise DataError(f"{where}: {self.num_refused} frames cannot be read: {errors[0]}")
+        return self
+
+
+class FrameCollector:
+    """Collects frames as they are read, and refuses those that repeat a key."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.findings: list[Finding] = []
+        self.num_refused = 0
+        self._seen: set[FrameKey] = set()
+
+    def add(self, frame: Frame, where: str) -> None:
+        """Keep a frame, unless there is one with its key."""
+        if frame.key in self._seen:
+            self.refuse("EXCH004", where, f"a second frame {frame.key}")
+            return
+        self._seen.add(frame.key)
+        self.frames.append(frame)
+
+    def note(self, rule_id: str, where: str, what: str) -> None:
+        """Record a finding that leaves the frame as it is."""
+        self.findings.append(find(rule_id, where, what))
+
+    def refuse(self, rule_id: str, where: str, what: str) -> None:
+        """Record why a frame is left out."""
+        self.note(rule_id, where, what)
+        self.num_refused += 1
+
+    def result(self) -> LabelFile:
+        """Return what was collected."""
+        return LabelFile(tuple(self.frames), tuple(self.findings), self.num_refused)
