@@ -33,6 +33,8 @@ class TargetTensors:
         ignored_frame: (I,) int64 frame of each ignored place.
         ignored: (I,) int64.
         heatmap: (B, K, H, W) float32; (B, 0, H, W) for the anchor head.
+        count: () float32, at least 1: what sums over targets are divided by. It is T, or where
+            several processes share a batch the mean of their T.
     """
 
     frame: Tensor
@@ -43,6 +45,7 @@ class TargetTensors:
     ignored_frame: Tensor
     ignored: Tensor
     heatmap: Tensor
+    count: Tensor
 
     def to(self, device: torch.device) -> Self:
         """Return the targets on a device."""
@@ -65,12 +68,13 @@ def anchor_losses(
     num_kinds = residuals.shape[1] // 7
     logits_BAKL = _by_kind(logits, num_kinds).float()
     kind, cell = _split(targets.place, logits_BAKL.shape[3])
-    count = max(len(targets.place), 1)
-    category = focal_loss(logits_BAKL, targets, kind, cell) / count
+    category = focal_loss(logits_BAKL, targets, kind, cell) / targets.count
     residuals_T7 = _gather(residuals, num_kinds, targets.frame, kind, cell)
     directions_T2 = _gather(directions, num_kinds, targets.frame, kind, cell)
-    box = _residual_loss(residuals_T7, targets.regression) / count
-    direction = functional.cross_entropy(directions_T2, targets.direction, reduction="sum") / count
+    box = _residual_loss(residuals_T7, targets.regression) / targets.count
+    direction = (
+        functional.cross_entropy(directions_T2, targets.direction, reduction="sum") / targets.count
+    )
     return {
         "category": CATEGORY_WEIGHT * category,
         "box": BOX_WEIGHT * box,
@@ -119,7 +123,6 @@ def center_losses(heatmap: Tensor, regression: Tensor, targets: TargetTensors) -
         regression: (B, 8, H, W).
         targets: what they should be.
     """
-    count = max(len(targets.place), 1)
     logits_BKHW = heatmap.float()
     score_BKHW = torch.sigmoid(logits_BKHW)
     near_BKHW = (1.0 - targets.heatmap) ** 4
@@ -129,8 +132,8 @@ def center_losses(heatmap: Tensor, regression: Tensor, targets: TargetTensors) -
     found_T8 = regression.float().flatten(2)[targets.frame, :, targets.place]
     box = functional.l1_loss(found_T8, targets.regression, reduction="sum")
     return {
-        "heatmap": (background.sum() + wanted.sum()) / count,
-        "box": CENTER_WEIGHT * box / count,
+        "heatmap": (background.sum() + wanted.sum()) / targets.count,
+        "box": CENTER_WEIGHT * box / targets.count,
     }
 
 

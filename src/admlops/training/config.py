@@ -1,8 +1,8 @@
 """How a detector is trained."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from admlops.config import Config
 from admlops.detection.config import DetectorConfig
@@ -30,12 +30,8 @@ class TrainerConfig(Config):
 
     accelerator: str = "auto"
     """For example "cpu" or "gpu"."""
-    devices: str = "auto"
-    """Number or list of devices."""
-    num_nodes: PositiveInt = 1
-    """Machines that train together."""
     strategy: str = "auto"
-    """For example "ddp"."""
+    """How several processes train together; "auto" is "ddp"."""
     precision: Literal[
         "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"
     ] = "auto"
@@ -62,7 +58,10 @@ class TrainConfig(Config):
     num_steps: PositiveInt = 1000
     """Optimiser steps, rounded up to whole passes over the frames."""
     batch_size: PositiveInt = 4
-    """Frames per batch and device."""
+    """Frames per batch, over all processes: their number does not change the training."""
+    num_processes: PositiveInt = 1
+    """Processes of this machine that share each batch, a device for each; torchrun starts them. It
+    is not looked at where torchrun has started them already, on one machine or several."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Of weights, order and augmentation."""
     channels_last: bool = True
@@ -80,3 +79,12 @@ class TrainConfig(Config):
     work_folder: str = ""
     """Checkpoints, logs and caches while training; empty: beside the model's folder. Training is
     resumed from it when it was stopped."""
+
+    @model_validator(mode="after")
+    def _every_process_has_a_frame(self) -> Self:
+        if self.batch_size < self.num_processes:
+            raise ValueError(
+                f"batch_size {self.batch_size}: {self.num_processes} processes share a batch, so "
+                f"it needs at least {self.num_processes} frames"
+            )
+        return self

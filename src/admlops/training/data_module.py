@@ -1,5 +1,6 @@
 """Loaders as Lightning wants them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -43,7 +44,9 @@ class FrameTable(TorchDataset[TensorBatch]):
 
 
 class EpochSampler(Sampler[list[Place]]):
-    """Batches of places, shuffled by seed and epoch; each process takes its share.
+    """Batches of places, shuffled by seed and epoch; each process takes its share of every batch.
+
+    The batches are the same for any number of processes.
 
     Attributes:
         epoch: set by Lightning through `set_epoch` before each pass.
@@ -63,7 +66,7 @@ class EpochSampler(Sampler[list[Place]]):
         return self
 
     def share(self, rank: int, num_processes: int) -> "EpochSampler":
-        """Take one process's share of every epoch."""
+        """Take one process's share of every batch."""
         self._rank, self._num_processes = rank, num_processes
         return self
 
@@ -72,24 +75,24 @@ class EpochSampler(Sampler[list[Place]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Return the number of batches of this process."""
-        per_process = -(-self._num_frames // self._num_processes)
-        return (
-            max(per_process // self._batch_size, 1)
-            if self._shuffled
-            else -(-per_process // self._batch_size)
-        )
+        """Return the number of batches, the same for every process."""
+        if self._shuffled:
+            return max(self._num_frames // self._batch_size, 1)
+        return math.ceil(self._num_frames / self._batch_size)
 
     def __iter__(self) -> Iterator[list[Place]]:
-        """Yield batches; training leaves out a last batch that is not full."""
+        """Yield batches; training leaves out a last batch that is not full.
+
+        A batch of fewer frames than processes is repeated, so that each has one.
+        """
         order = np.arange(self._num_frames)
         if self._shuffled:
             order = np.random.default_rng((self._seed, self.epoch)).permutation(order)
-        per_process = -(-self._num_frames // self._num_processes)
-        order = np.resize(order, per_process * self._num_processes)
-        order = order[self._rank :: self._num_processes]
         for start in range(0, len(self) * self._batch_size, self._batch_size):
-            chosen = order[start : start + self._batch_size]
+            batch = order[start : start + self._batch_size]
+            if len(batch) < self._num_processes:
+                batch = np.resize(batch, self._num_processes)
+            chosen = batch[self._rank :: self._num_processes]
             yield [Place(self.epoch, int(number)) for number in chosen]
 
 
@@ -113,10 +116,10 @@ class DetectionData(pl.LightningDataModule):  # type: ignore[misc]
         """Return how many frames are trained on."""
         return len(self._train)
 
-    def num_train_batches(self, num_processes: int) -> int:
-        """Return how many batches of training frames each process sees in an epoch."""
-        sampler = EpochSampler(len(self._train), self._batch_size, self._seed, shuffled=True)
-        return len(sampler.share(0, num_processes))
+    @property
+    def num_train_batches(self) -> int:
+        """Return how many batches an epoch has."""
+        return len(EpochSampler(len(self._train), self._batch_size, self._seed, shuffled=True))
 
     def train_dataloader(self) -> DataLoader[TensorBatch]:
         """Return batches of augmented frames."""

@@ -1,13 +1,15 @@
 """The Lightning module: one detector, its loss and its schedule."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from admlops.models.detector import Detector
+from admlops.models.losses import TargetTensors
 from admlops.training.config import OptimizerConfig
 from admlops.training.tensor_batch import TensorBatch
 
@@ -39,22 +41,31 @@ class DetectorModule(pl.LightningModule):  # type: ignore[misc]
 
     def _loss(self, batch: TensorBatch, stage: str) -> Tensor:
         outputs = self.detector(batch.inputs, batch.num_frames)
-        parts = self.detector.losses(outputs, batch.targets)
+        parts = self.detector.losses(outputs, self._counted_over_processes(batch.targets))
         loss = torch.stack(list(parts.values())).sum()
         figures: Mapping[str, Tensor] = {name: part.detach() for name, part in parts.items()}
         self.log_dict(
             {f"{stage}_{name}_loss": value for name, value in figures.items()},
             batch_size=batch.num_frames,
-            sync_dist=stage == "val",
+            sync_dist=True,
         )
         self.log(
             f"{stage}_loss",
             loss.detach(),
             prog_bar=True,
             batch_size=batch.num_frames,
-            sync_dist=stage == "val",
+            sync_dist=True,
         )
         return loss
+
+    def _counted_over_processes(self, targets: TargetTensors) -> TargetTensors:
+        """Return targets whose count makes the mean of all processes' losses the whole batch's."""
+        size = self.trainer.world_size
+        if size == 1:
+            return targets
+        total = targets.count.new_tensor(float(len(targets.place)))
+        distributed.all_reduce(total)
+        return replace(targets, count=total.clamp(min=1.0) / size)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's type is a large union
         """Return AdamW and its one-cycle schedule."""

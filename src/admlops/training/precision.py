@@ -19,10 +19,14 @@ def cpu_multiplies_bf16(cpu_info: Path = CPU_INFO) -> bool:
     return bool(BF16_FLAGS & set(flags.split()))
 
 
+def trains_on_gpu(accelerator: str) -> bool:
+    """Return whether Lightning's flag "accelerator" means a CUDA device on this machine."""
+    return accelerator in {"gpu", "cuda"} or (accelerator == "auto" and torch.cuda.is_available())
+
+
 def choose_precision(wanted: str, accelerator: str) -> str:
     """Return Lightning's precision flag; "auto" is resolved for the accelerator."""
     if wanted != "auto":
         return wanted
-    on_gpu = accelerator in {"gpu", "cuda"} or (accelerator == "auto" and torch.cuda.is_available())
-    fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_multiplies_bf16()
+    fast = torch.cuda.is_bf16_supported() if trains_on_gpu(accelerator) else cpu_multiplies_bf16()
     return "bf16-mixed" if fast else "32-true"

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from admlops.errors import ConfigError
 from admlops.lake.store import Dataset
 from admlops.loading.config import AugmentationConfig
 from admlops.loading.loader import FrameLoader, load_ground_truth
@@ -21,18 +22,29 @@ from admlops.models.detector import Detector, build_detector
 from admlops.training.config import TrainConfig
 from admlops.training.data_module import DetectionData
 from admlops.training.module import DetectorModule
-from admlops.training.precision import choose_precision
+from admlops.training.precision import choose_precision, trains_on_gpu
+from admlops.training.processes import Group, join_group
+from admlops.training.shared_statistics import share_statistics
 
 LAST_CHECKPOINT = "last.ckpt"
 LOGS = "logs"
 FEW_STEPS = 200
 """Trainings up to this length log every step."""
 VALIDATION_SPLIT = "val"
+_IRRELEVANT = (
+    "work_folder",
+    "logger",
+    "progress",
+    "checkpoint_every_epochs",
+    "num_workers",
+    "num_processes",
+)
+"""Settings that do not change the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The outcome of a training.
+    """The outcome of a training; every process has it, the first one writes it.
 
     Attributes:
         detector: with its last weights, on the CPU, in evaluation mode.
@@ -41,6 +53,8 @@ class Trained:
         num_frames: frames that it was trained on.
         folder: checkpoints and logs; may be deleted.
         logs: what the logger wrote; absent where it writes nothing.
+        num_processes: how many trained together.
+        is_first: whether this process is the one that writes.
     """
 
     detector: Detector
@@ -49,6 +63,8 @@ class Trained:
     num_frames: int
     folder: Path
     logs: Path
+    num_processes: int
+    is_first: bool
 
 
 def train_detector(
@@ -57,7 +73,9 @@ def train_detector(
     """Train a detector, or go on with a training that was stopped.
 
     Checkpoints are kept in a folder of `work_folder` that is named after the config and the
-    dataset's digest: a training is only ever resumed by its own continuation.
+    dataset's digest: a training is only ever resumed by its own continuation. Where torchrun
+    started several processes, each calls this; weights and losses are those of one process, up to
+    the order of sums.
 
     Args:
         dataset: the dataset version.
@@ -66,39 +84,65 @@ def train_detector(
         callbacks: more of Lightning's callbacks.
 
     Raises:
-        DataError: the dataset has no frame to train on.
-        ConfigError: the detector's kind is not installed.
+        DataError: the dataset has no frame to train on, or the processes do not see the same files.
+        ConfigError: the detector's kind is not installed, or a batch is too small to be shared.
     """
+    with join_group(on_gpu=trains_on_gpu(config.trainer.accelerator)) as group, _quiet():
+        if config.batch_size < group.size:
+            raise ConfigError(
+                f"batch_size {config.batch_size}: {group.size} processes share a batch, so it "
+                f"needs at least {group.size} frames"
+            )
+        return _train(dataset, config, work_folder, callbacks, group)
+
+
+def _train(
+    dataset: Dataset,
+    config: TrainConfig,
+    work_folder: Path,
+    callbacks: Sequence[Callback],
+    group: Group,
+) -> Trained:
     folder = work_folder / fingerprint(dataset, config)
-    data = _data(dataset, config, work_folder)
+    with group.first_on_machine():
+        data = _data(dataset, config, work_folder)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    module = DetectorModule(
-        build_detector(config.detector),
-        config.optimizer,
-        channels_last=config.channels_last,
-    )
+    detector = build_detector(config.detector)
+    if group.size > 1:
+        share_statistics(detector, on_gpu=group.on_gpu)
+    module = DetectorModule(detector, config.optimizer, channels_last=config.channels_last)
     checkpoint = folder / LAST_CHECKPOINT
-    with _quiet():
-        trainer = _trainer(config, folder, callbacks)
-        batches = data.num_train_batches(trainer.world_size)
-        steps = max(batches // config.trainer.accumulate_grad_batches, 1)
-        trainer.fit_loop.max_epochs = -(-config.num_steps // steps)
-        trainer.fit(
-            module,
-            datamodule=data,
-            ckpt_path=str(checkpoint) if checkpoint.is_file() else None,
-            weights_only=True,
-        )
-    detector = module.detector.cpu().eval()
-    steps = trainer.global_step
-    loss = float(trainer.callback_metrics.get("train_loss", float("nan")))
-    return Trained(detector, loss, steps, data.num_frames, folder, folder / LOGS)
+    resumed = group.agree(checkpoint.is_file(), str(checkpoint))
+    trainer = _trainer(config, folder, callbacks, group)
+    steps = max(data.num_train_batches // config.trainer.accumulate_grad_batches, 1)
+    trainer.fit_loop.max_epochs = -(-config.num_steps // steps)
+    trainer.fit(
+        module, datamodule=data, ckpt_path=str(checkpoint) if resumed else None, weights_only=True
+    )
+    group.wait()
+    return Trained(
+        _plain(module.detector),
+        loss=float(trainer.callback_metrics.get("train_loss", float("nan"))),
+        num_steps=trainer.global_step,
+        num_frames=data.num_frames,
+        folder=folder,
+        logs=folder / LOGS,
+        num_processes=group.size,
+        is_first=group.rank == 0,
+    )
+
+
+def _plain(trained: Detector) -> Detector:
+    """Return the detector on the CPU, in evaluation mode, with its own kind of normalisation."""
+    detector = build_detector(trained.config)
+    detector.load_state_dict(trained.state_dict())
+    return detector.eval()
 
 
 def fingerprint(dataset: Dataset, config: TrainConfig) -> str:
     """Return a short name of what determines the weights: the config and the data."""
     relevant = config.to_json_dict()
-    for name in ("work_folder", "logger", "progress", "checkpoint_every_epochs", "num_workers"):
+    for name in _IRRELEVANT:
         relevant.pop(name)
     text = json.dumps([relevant, dataset.digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -126,13 +170,15 @@ def _cache_folder(dataset: Dataset, work_folder: Path) -> Path:
     return lake.with_name(f"{lake.name}.cache")
 
 
-def _trainer(config: TrainConfig, folder: Path, callbacks: Sequence[Callback]) -> pl.Trainer:
+def _trainer(
+    config: TrainConfig, folder: Path, callbacks: Sequence[Callback], group: Group
+) -> pl.Trainer:
     flags = config.trainer
     every = config.validate_every_steps
     return pl.Trainer(
         accelerator=flags.accelerator,
-        devices=flags.devices,
-        num_nodes=flags.num_nodes,
+        devices=group.local_size,
+        num_nodes=group.num_machines,
         strategy=flags.strategy,
         precision=choose_precision(flags.precision, flags.accelerator),
         gradient_clip_val=flags.gradient_clip_val or None,

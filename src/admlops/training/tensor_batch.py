@@ -38,6 +38,7 @@ class TensorBatch:
                 ignored_frame=torch.from_numpy(batch.ignored_frame),
                 ignored=torch.from_numpy(targets.ignored),
                 heatmap=torch.from_numpy(targets.heatmap),
+                count=torch.tensor(float(max(len(targets.place), 1))),
             ),
             len(batch),
         )

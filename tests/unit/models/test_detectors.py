@@ -128,7 +128,8 @@ def _targets(**changes):
         "ignored": none,
         "heatmap": torch.zeros(1, 0, 1, 2),
     }
-    return TargetTensors(**(values | changes))
+    values |= changes
+    return TargetTensors(**values, count=torch.tensor(float(max(len(values["place"]), 1))))
 
 
 def test_the_anchor_loss_by_hand():

@@ -142,7 +142,7 @@ def test_damaged_or_foreign_weights_are_refused(toy_dataset, tmp_path):
 
 def test_every_process_takes_its_share_and_orders_change_by_epoch():
     def numbers(rank, epoch):
-        sampler = EpochSampler(10, 2, seed=3, shuffled=True).share(rank, 2)
+        sampler = EpochSampler(10, 4, seed=3, shuffled=True).share(rank, 2)
         sampler.set_epoch(epoch)
         return [place.number for batch in sampler for place in batch]
 
