@@ -1,0 +1,95 @@
+"""XML read as a stream, from files that nobody vouches for.
+
+A document type is refused, and with it every entity: no bombs, no files of ours, no requests.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from admlops.errors import DataError
+
+MAX_DEPTH = 16
+"""Exchange formats nest about five deep."""
+MAX_PART_BYTES = 256 << 20
+"""Text and attributes of one part; a part is held in memory as a whole."""
+_CHUNK_BYTES = 1 << 20
+
+
+def iterate_parts(path: Path, root: str) -> Iterator[Element]:
+    """Yield the children of the root element, each whole, one in memory at a time.
+
+    Args:
+        path: the file.
+        root: name that the root element must have.
+
+    Raises:
+        DataError: the file cannot be read, is not well-formed, declares a document type, nests too
+            deep, or is about something else.
+    """
+    parts = _Parts(root)
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartElementHandler = parts.start
+    parser.EndElementHandler = parts.end
+    parser.CharacterDataHandler = parts.text
+    parser.StartDoctypeDeclHandler = parts.refuse_doctype
+    parser.EntityDeclHandler = parts.refuse_doctype
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                parser.Parse(chunk, False)
+                yield from parts.take()
+            parser.Parse(b"", True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        raise DataError(f"{path}: {error}; export the file again") from error
+    yield from parts.take()
+
+
+class _Parts:
+    """Collects the children of the root element."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._depth = 0
+        self._size = 0
+        self._builder = TreeBuilder()
+        self._ready: list[Element] = []
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if self._depth == 0 and tag != self._root:
+            raise ValueError(f"the root element is {tag!r:.40}, expected {self._root!r}")
+        if self._depth == MAX_DEPTH:
+            raise ValueError(f"elements nest deeper than {MAX_DEPTH}")
+        self._depth += 1
+        if self._depth > 1:
+            self._grow(sum(map(len, attributes.values())) + len(tag))
+            self._builder.start(tag, attributes)
+
+    def end(self, tag: str) -> None:
+        if self._depth > 1:
+            element = self._builder.end(tag)
+            if self._depth == 2:
+                self._ready.append(element)
+                self._builder, self._size = TreeBuilder(), 0
+        self._depth -= 1
+
+    def text(self, data: str) -> None:
+        if self._depth > 1:
+            self._grow(len(data))
+            self._builder.data(data)
+
+    def take(self) -> list[Element]:
+        ready, self._ready = self._ready, []
+        return ready
+
+    def refuse_doctype(self, *_: object) -> None:
+        raise ValueError("it declares a document type or an entity, which are not read")
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > MAX_PART_BYTES:
+            raise ValueError(f"one element holds more than {MAX_PART_BYTES} bytes")
