@@ -9,7 +9,7 @@ TRITON_VENV := .venv-triton
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRITON_READY := $(TRITON_VENV)/.ready
-EXTRAS := lake,report,train,export,serve,record,kfp,dev
+EXTRAS := lake,report,train,export,serve,record,collect,kfp,dev
 ROLES ?= data train train-mmdet3d export triton-loader
 export ADMLOPS_TRITON_VENV ?= $(CURDIR)/$(TRITON_VENV)
 

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCKS = Path(__file__).resolve().parent / "locks"
 EXTRAS_BY_ROLE = {
-    "data": ("lake", "report", "serve", "record", "kfp"),
+    "data": ("lake", "report", "serve", "record", "collect", "kfp"),
     "train": ("lake", "report", "train", "kfp"),
     "export": ("lake", "train", "export", "serve", "kfp"),
     "triton-loader": ("serve",),

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+OWN_FOLDER = ".admlops"
+"""Folder beside raw data for notes about it, as who accepted its licence; no part of the data."""
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` so that a reader sees the old file or the whole new one, never a part."""
@@ -56,8 +59,13 @@ def digest_file(path: Path) -> str:
 
 
 def digest_folder(path: Path) -> str:
-    """Return one SHA-256 over the names and bytes of all files below `path`, in name order."""
+    """Return one SHA-256 over the names and bytes of all files below `path`, in name order.
+
+    Notes in `OWN_FOLDER` do not count.
+    """
     whole = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        whole.update(f"{file.relative_to(path)}\0{digest_file(file)}\n".encode())
+        name = file.relative_to(path)
+        if name.parts[0] != OWN_FOLDER:
+            whole.update(f"{name}\0{digest_file(file)}\n".encode())
     return whole.hexdigest()
