@@ -22,11 +22,11 @@ from rich.table import Table
 
 from admlops.evaluation.chunks import Chunk
 from admlops.evaluation.flat_boxes import FlatBoxes
+from admlops.evaluation.frame_set import FrameSet
 from admlops.evaluation.kitti import KittiEvaluator
-from admlops.evaluation.measures import MatchCollector
-from admlops.evaluation.result import BootstrapConfig
-from admlops.evaluation.scoring import list_failures, score_slices
-from admlops.evaluation.slices import SliceConfig
+from admlops.evaluation.measures import Matcher
+from admlops.evaluation.records import CategoryRecords
+from admlops.evaluation.scoring import score_slices
 from admlops.formats.kitti.labels import list_label_names, parse_labels
 from admlops.steps.evaluate import EvaluateConfig
 from bench.real_data import real_data
@@ -117,15 +117,18 @@ def measure(labels: Sequence[bytes], predictions: Sequence[bytes], num_frames: i
     evaluator.result()
     ap_s = time.process_time() - start
     start = time.process_time()
-    collector = MatchCollector(config.measures(), config.neighbours, config.min_points)
-    names: list[str] = []
+    matcher = Matcher(config.measures(), config.neighbours, config.min_points)
+    records = [
+        CategoryRecords(matcher.measures_of(name), config.slices) for name in matcher.categories
+    ]
+    frames, failures = FrameSet(), config.failure_list()
     for chunk in repeat(labels, predictions, num_frames):
-        collector.add(chunk.labels, chunk.predictions)
-        names += chunk.labels.frame_names
-    matches = collector.result()
-    settings = (SliceConfig(), BootstrapConfig())
-    score_slices(matches, names, [()] * len(names), ("bev", "3d"), settings)
-    list_failures(matches, names, "bev", 0.3, 1000)
+        known_by, tag_sets = frames.add(chunk.frames, chunk.tags)
+        found = matcher.match(chunk.labels, chunk.predictions)
+        for own, matches in zip(records, found, strict=True):
+            own.add(matches, known_by, tag_sets)
+            failures.add(matches, chunk.frames)
+    score_slices(records, frames, config.scored_metrics(), config.bootstrap)
     detail_s = time.process_time() - start
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Row(num_frames, num_labels, num_predictions, ap_s, detail_s, peak_mib)

@@ -1,4 +1,7 @@
-"""Precision over recall, average precision, and its confidence interval by resampling frames."""
+"""Precision over recall, average precision, and its confidence interval by resampling frames.
+
+Predictions come best score first, a block at a time; a tie may go on in the next block.
+"""
 
 from dataclasses import dataclass
 
@@ -7,110 +10,113 @@ from numba import njit
 from numpy.typing import NDArray
 
 NUM_RECALLS = 40
-MAX_GROUPS = 4096
-"""Groups of frames that are resampled; up to as many frames, each is its own group."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Judged predictions of one measure and slice, best score first.
-
-    Attributes:
-        frame: (M,) int32 frame number of each prediction.
-        is_hit: (M,) bool, true positive or false positive.
-        score: (M,) descending.
-        labels_per_frame: (F,) int64 number of labels to be found.
-    """
-
-    frame: NDArray[np.int32]
-    is_hit: NDArray[np.bool_]
-    score: NDArray[np.float64]
-    labels_per_frame: NDArray[np.int64]
-
-    @property
-    def num_labels(self) -> int:
-        """The number of labels to be found."""
-        return int(self.labels_per_frame.sum())
-
-    def ends_block(self) -> NDArray[np.bool_]:
-        """Return (M,) whether a prediction is the last of its score: ties are counted at once."""
-        return np.append(self.score[1:] != self.score[:-1], True)[: len(self.score)]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Precision and recall at each distinct score, best first; (S,) float64 each."""
+    """Precision and recall at distinct scores, best first; (S,) float64 each."""
 
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
     score: NDArray[np.float64]
 
 
-def precision_recall(ranking: Ranking) -> Curve:
-    """Return the curve; recall is zero throughout where there are no labels."""
-    ends = ranking.ends_block()
-    hits = np.cumsum(ranking.is_hit)[ends]
-    judged = np.flatnonzero(ends) + 1
-    return Curve(hits / max(ranking.num_labels, 1), hits / judged, ranking.score[ends])
+class ThinnedCurve:
+    """Collects at most `num_points` points of a curve; ties are counted at once.
 
-
-def average_precision(ranking: Ranking) -> float:
-    """Return the mean, over recalls 1/40 ... 1, of the best precision at that recall or above.
-
-    NaN where there are no labels.
-    """
-    num_frames = len(ranking.labels_per_frame)
-    once = FrameDraws(np.arange(num_frames), np.ones((1, num_frames), dtype=np.uint8))
-    return float(resampled_average_precision(ranking, once)[0])
-
-
-@dataclass(frozen=True, slots=True)
-class FrameDraws:
-    """How often each frame is drawn when frames are resampled.
-
-    Attributes:
-        group: (F,) int64 group of each frame; the frames of a group are drawn together.
-        weights: (B, G) uint8, how often each draw holds a group.
+    Recall is zero throughout where there are no labels.
     """
 
-    group: NDArray[np.int64]
-    weights: NDArray[np.uint8]
+    def __init__(self, num_labels: int, num_judged: int, num_points: int) -> None:
+        self._num_labels = max(num_labels, 1)
+        places = np.linspace(1, num_judged, min(num_judged, num_points))
+        self._wanted = np.unique(places.astype(np.int64))
+        self._points: list[NDArray[np.float64]] = []
+        self._last = np.zeros((1, 3))
+
+    def add(self, is_hit: NDArray[np.bool_], score: NDArray[np.float64]) -> None:
+        """Add the next judged predictions."""
+        hits, judged, _ = self._last[0]
+        rows = np.column_stack(
+            [hits + np.cumsum(is_hit), judged + np.arange(1, len(score) + 1), score]
+        )
+        rows = np.concatenate([self._last, rows])
+        self._take(rows[:-1][rows[1:, 2] != rows[:-1, 2]])
+        self._last = rows[-1:]
+
+    def _take(self, ends: NDArray[np.float64]) -> None:
+        """Keep the first end of a tie at or after each wanted place."""
+        chosen = np.unique(np.searchsorted(ends[:, 1], self._wanted))
+        chosen = chosen[chosen < len(ends)]
+        self._points.append(ends[chosen])
+        if len(chosen):
+            self._wanted = self._wanted[self._wanted > ends[chosen[-1], 1]]
+
+    def curve(self) -> Curve:
+        """Return the points, when all predictions were added."""
+        if self._last[0, 1] > 0:
+            self._take(self._last)
+        points = np.concatenate(self._points) if self._points else np.empty((0, 3))
+        hits, judged, score = points.T
+        return Curve(hits / self._num_labels, hits / judged, score)
 
 
-def draw_frames(num_frames: int, num_draws: int, seed: int) -> FrameDraws:
-    """Return draws with replacement; of single frames, or of `MAX_GROUPS` groups where more.
+class ResampledPrecision:
+    """Average precision of many draws of the frames at once.
 
-    The same arguments give the same draws, so that two models scored on the same frames are
-    compared draw by draw. Groups are made by chance, so that their spread is that of frames; they
-    keep the cost of a draw small. Source: Efron, "Bootstrap methods", 1979.
+    It is the mean, over recalls 1/40 ... 1, of the best precision at that recall or above; NaN for
+    a draw without labels. Ties are counted at once. A draw that holds every frame once gives the
+    figure itself.
     """
-    generator = np.random.default_rng(seed)
-    num_groups = min(num_frames, MAX_GROUPS)
-    group = np.arange(num_frames)
-    if num_frames > num_groups:
-        group = generator.permutation(num_frames) % num_groups
-    weights = np.zeros((num_draws, num_groups), dtype=np.uint8)
-    for row in range(num_draws):
-        drawn = generator.integers(0, max(num_groups, 1), num_groups)
-        weights[row] = np.minimum(np.bincount(drawn, minlength=num_groups), 255)
-    return FrameDraws(group, weights)
 
+    def __init__(self, labels_per_group: NDArray[np.int64], weights: NDArray[np.uint8]) -> None:
+        """Take (G,) labels to be found, and (B, G) how often each draw holds each group."""
+        num_draws = len(weights)
+        self._weights = weights
+        self._num_labels = weights.astype(np.float64) @ labels_per_group
+        self._counts = np.zeros((num_draws, 2), dtype=np.int64)
+        self._best = np.zeros((num_draws, NUM_RECALLS + 1))
+        self._tie_score, self._tie_has_hit = np.inf, False
 
-def resampled_average_precision(ranking: Ranking, draws: FrameDraws) -> NDArray[np.float64]:
-    """Return (B,) average precision of each draw; NaN where it holds no label."""
-    ends = ranking.ends_block()
-    block: NDArray[np.int64] = np.cumsum(ends) - ends
-    hits_of_block = np.bincount(block, ranking.is_hit, minlength=1)
-    labels_per_group = np.bincount(
-        draws.group, ranking.labels_per_frame, minlength=draws.weights.shape[1]
-    )
-    return _resampled(
-        draws.group[ranking.frame],
-        ranking.is_hit,
-        ends & (hits_of_block[block] > 0),
-        labels_per_group,
-        draws.weights,
-    )
+    def add(
+        self,
+        group: NDArray[np.int64],
+        is_hit: NDArray[np.bool_],
+        score: NDArray[np.float64],
+    ) -> None:
+        """Add the next judged predictions: (M,) group of the frame, whether right, and score."""
+        if len(score) == 0:
+            return
+        closes = self._tie_has_hit and score[0] != self._tie_score
+        ends = np.append(score[1:] != score[:-1], False)
+        tie = np.cumsum(ends) - ends
+        has_hit = np.bincount(tie, is_hit) > 0
+        if score[0] == self._tie_score:
+            has_hit[0] |= self._tie_has_hit
+        _advance(
+            (group, is_hit, ends & has_hit[tie], closes),
+            self._weights,
+            self._num_labels,
+            self._counts,
+            self._best,
+        )
+        self._tie_score, self._tie_has_hit = score[-1], bool(has_hit[-1])
+
+    def values(self) -> NDArray[np.float64]:
+        """Return (B,) average precision of each draw, when all predictions were added."""
+        if self._tie_has_hit:
+            nothing = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)
+            _advance(
+                (*nothing, nothing[1], True),
+                self._weights,
+                self._num_labels,
+                self._counts,
+                self._best,
+            )
+            self._tie_has_hit = False
+        reached = np.maximum.accumulate(self._best[:, ::-1], axis=1)[:, ::-1]
+        precision = reached[:, 1:].sum(axis=1) / NUM_RECALLS
+        return np.where(self._num_labels > 0, precision, np.nan)
 
 
 def confidence_interval(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
@@ -124,41 +130,34 @@ def confidence_interval(values: NDArray[np.float64], confidence: float) -> tuple
 
 
 @njit(cache=True, nogil=True)
-def _resampled(
-    group: NDArray[np.int64],
-    is_hit: NDArray[np.bool_],
-    is_peak: NDArray[np.bool_],
-    labels_per_group: NDArray[np.float64],
+def _advance(
+    block: tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_], bool],
     weights: NDArray[np.uint8],
-) -> NDArray[np.float64]:
-    """Return average precision by draw.
+    num_labels: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    best: NDArray[np.float64],
+) -> None:
+    """Move every draw over a block: group, hit, and whether a tie with a hit ends there.
 
-    Precision can only peak where a block of equal scores with a hit in it ends. The best peak of
-    each of 40 steps of recall is kept; a step's precision is the best from there on.
+    Precision can only peak where a tie with a hit in it ends. The best peak of each of 40 steps of
+    recall is kept. `counts` holds hits and judged predictions of each draw.
     """
-    result = np.empty(len(weights))
-    best = np.empty(NUM_RECALLS + 1)
+    group, is_hit, is_peak, closes = block
     for draw in range(len(weights)):
-        weight_of = weights[draw]
-        num_labels = 0.0
-        for index in range(len(labels_per_group)):
-            num_labels += weight_of[index] * labels_per_group[index]
-        if num_labels == 0.0:
-            result[draw] = np.nan
+        labels = num_labels[draw]
+        if labels == 0.0:
             continue
-        best[:] = 0.0
-        hits, judged = 0, 0
+        weight_of = weights[draw]
+        hits, judged = counts[draw]
+        if closes and hits > 0:
+            step = int(hits * NUM_RECALLS / labels + 1e-9)
+            best[draw, step] = max(best[draw, step], hits / judged)
         for index in range(len(group)):
             weight = int(weight_of[group[index]])
             judged += weight
             if is_hit[index]:
                 hits += weight
             if is_peak[index] and hits > 0:
-                step = int(hits * NUM_RECALLS / num_labels + 1e-9)
-                best[step] = max(best[step], hits / judged)
-        total = 0.0
-        for step in range(NUM_RECALLS, 0, -1):
-            best[step - 1] = max(best[step - 1], best[step])
-            total += best[step]
-        result[draw] = total / NUM_RECALLS
-    return result
+                step = int(hits * NUM_RECALLS / labels + 1e-9)
+                best[draw, step] = max(best[draw, step], hits / judged)
+        counts[draw, 0], counts[draw, 1] = hits, judged

@@ -11,6 +11,7 @@ from admlops.errors import DataError
 from admlops.evaluation.chunks import Chunk
 from admlops.evaluation.flat_boxes import DONT_CARE, FlatBoxes
 from admlops.geometry.camera import project_boxes
+from admlops.lake.key_index import KeyIndex
 from admlops.lake.predictions import iterate_predictions
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
@@ -29,18 +30,18 @@ def read_dataset_chunks(dataset: Dataset, predictions: Path, chunk_frames: int) 
     Raises:
         DataError: a prediction is of no frame of the dataset, or of one that came before.
     """
-    row_of_key = {key: row for row, key in enumerate(dataset.keys())}
+    index = KeyIndex.of_table(dataset.query("SELECT log, scene, timestamp_ns FROM frames"))
+    is_free = np.ones(dataset.num_frames, dtype=np.bool_)
     items = iterate_predictions(predictions)
     while batch := list(islice(items, chunk_frames)):
-        rows = []
-        for key, _ in batch:
-            row = row_of_key.pop(key, None)
-            if row is None:
+        rows = index.rows_of([key for key, _ in batch])
+        for row, (key, _) in zip(rows, batch, strict=True):
+            if row < 0 or not is_free[row]:
                 raise DataError(
                     f"{predictions}: frame {key} is not in {dataset.reference}, or is there twice; "
                     "predict on the dataset version that is evaluated"
                 )
-            rows.append(row)
+            is_free[row] = False
         chunk = _pair(dataset.take(rows, lidar=False, camera=False), batch)
         unscored = chunk.predictions.first_unscored()
         if unscored is not None:

@@ -4,7 +4,7 @@ Source: Geiger et al., "Are we ready for autonomous driving?", CVPR 2012, and th
 evaluator; R40 is the mean of precision at 40 recalls without zero (Simonelli et al., 2019).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from pydantic import Field
 from admlops.config import Config
 from admlops.evaluation import kitti_matching as matching
 from admlops.evaluation.flat_boxes import ALPHA_UNKNOWN, DONT_CARE, FlatBoxes
+from admlops.evaluation.spool import SortedRows, Spool
 
 METRICS = ("2d", "bev", "3d")
 DIFFICULTIES = ("easy", "moderate", "hard")
 MIN_HEIGHT_PX = np.array([40.0, 25.0, 25.0])
 MAX_OCCLUSION = np.array([0, 1, 2])
 MAX_TRUNCATION = np.array([0.15, 0.3, 0.5])
+_SCORE_TYPE = np.dtype([("score", "f8")])
 KITTI_OVERLAPS = {"car": 0.7, "pedestrian": 0.5, "cyclist": 0.5}
 KITTI_NEIGHBOURS = {"van": "car", "person_sitting": "pedestrian"}
 
@@ -80,45 +82,22 @@ def _plain(values: NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(value) else round(float(value), 4) for value in values]
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """What one category keeps of a chunk of frames.
-
-    Attributes:
-        num_labels: (3,) counted labels by difficulty.
-        num_predictions: predictions of the category.
-        scores: (M,) of the predictions of the category, and of those too small to judge.
-        prediction_states: (3, M).
-        in_stuff: (M, 3).
-        pairs: (P, 4) metric, label, prediction, overlap; numbered within the chunk.
-        similarity: (P,) orientation similarity.
-        label_states: (3, P) of the pair's label.
-    """
-
-    num_labels: NDArray[np.int64]
-    num_predictions: int
-    scores: NDArray[np.float64]
-    prediction_states: NDArray[np.int64]
-    in_stuff: NDArray[np.bool_]
-    pairs: NDArray[np.float64]
-    similarity: NDArray[np.float64]
-    label_states: NDArray[np.int64]
-
-
-@dataclass(slots=True)
 class KittiEvaluator:
     """Takes frames chunk by chunk, keeps only what can still matter, and gives the result.
+
+    Recalls are known when all frames are: until then what is kept goes to temporary files.
 
     Attributes:
         protocol: what is scored, and how.
     """
 
-    protocol: KittiProtocol
-    _chunks: list[list[_Chunk]] = field(default_factory=list)
-    _num_frames: int = 0
-    _has_angles: bool = True
-    _has_labels: bool = False
-    _has_image_boxes: bool = False
+    def __init__(self, protocol: KittiProtocol) -> None:
+        self.protocol = protocol
+        self._categories = [_Category(name) for name in protocol.categories]
+        self._num_frames = 0
+        self._has_angles = True
+        self._has_labels = False
+        self._has_image_boxes = False
 
     def add(self, labels: FlatBoxes, predictions: FlatBoxes) -> None:
         """Add the labels and predictions of the same frames.
@@ -134,29 +113,137 @@ class KittiEvaluator:
         self._has_labels |= bool(is_label.any())
         self._has_image_boxes |= bool(np.isfinite(labels.box2d_px[is_label]).any())
         shared = _Shared.build(labels, predictions)
-        self._chunks.append([_reduce(shared, self.protocol, c) for c in self.protocol.categories])
+        for category in self._categories:
+            category.add(*_reduce(shared, self.protocol, category.name))
 
     def result(self) -> KittiResult:
         """Return the precision curves of everything added so far."""
-        categories = self.protocol.categories
-        precision = np.zeros((len(categories), 4, 3, matching.NUM_RECALLS))
-        num_labels = np.zeros((len(categories), 3), dtype=np.int64)
-        num_predictions = np.zeros(len(categories), dtype=np.int64)
-        for row in range(len(categories)):
-            chunks = [chunk[row] for chunk in self._chunks]
-            if not chunks:
-                continue
-            whole = _join(chunks)
-            num_labels[row] = whole.num_labels
-            num_predictions[row] = whole.num_predictions
-            for metric in range(3):
-                curves = _curves(whole, metric)
-                precision[row, metric] = curves[0]
-                if metric == 0:
-                    precision[row, 3] = curves[1] if self._has_angles else np.nan
+        precision = np.stack([category.curves() for category in self._categories])
+        if not self._has_angles:
+            precision[:, 3] = np.nan
         if self._has_labels and not self._has_image_boxes:
             precision[:, [0, 3]] = np.nan
-        return KittiResult(categories, precision, num_labels, num_predictions, self._num_frames)
+        return KittiResult(
+            categories=self.protocol.categories,
+            precision=precision,
+            num_labels=np.stack([category.num_labels for category in self._categories]),
+            num_predictions=np.array([item.num_predictions for item in self._categories]),
+            num_frames=self._num_frames,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What one category keeps of a chunk of frames.
+
+    Attributes:
+        scores: (M,) of the predictions of the category, and of those too small to judge.
+        prediction_states: (3, M) by difficulty.
+        in_stuff: (M, 3) by metric.
+        pairs: (P, 4) metric, label, prediction, overlap; numbered within the chunk.
+        similarity: (P,) orientation similarity.
+        label_states: (3, P) of the pair's label.
+    """
+
+    scores: NDArray[np.float64]
+    prediction_states: NDArray[np.int8]
+    in_stuff: NDArray[np.bool_]
+    pairs: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+    label_states: NDArray[np.int8]
+
+    def of_metric(self, metric: int) -> "_MetricPairs":
+        """Return the pairs of a metric, label by label."""
+        chosen = self.pairs[:, 0] == metric
+        pairs = self.pairs[chosen]
+        starts = np.flatnonzero(np.diff(pairs[:, 1], prepend=-1.0))
+        return _MetricPairs(
+            firsts=np.append(starts, len(pairs)).astype(np.int64),
+            predictions=pairs[:, 2].astype(np.int64),
+            overlaps=np.ascontiguousarray(pairs[:, 3]),
+            similarity=self.similarity[chosen],
+            label_states=self.label_states[:, chosen][:, starts],
+            in_stuff=np.ascontiguousarray(self.in_stuff[:, metric]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _MetricPairs:
+    """The pairs of one metric in a chunk; see `kitti_matching.count_matches`."""
+
+    firsts: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    overlaps: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+    label_states: NDArray[np.int8]
+    in_stuff: NDArray[np.bool_]
+
+
+class _Category:
+    """One category: its chunks, and the scores of true positives by metric and difficulty."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.num_labels = np.zeros(3, dtype=np.int64)
+        self.num_predictions = 0
+        self._chunks = Spool()
+        self._found = {
+            (metric, level): SortedRows(_SCORE_TYPE) for metric in range(3) for level in range(3)
+        }
+
+    def add(self, chunk: _Chunk, num_labels: NDArray[np.int64], num_predictions: int) -> None:
+        """Add a chunk, with its counted labels by difficulty and its predictions."""
+        self.num_labels += num_labels
+        self.num_predictions += num_predictions
+        for metric in range(3):
+            pairs = chunk.of_metric(metric)
+            for level in range(3):
+                found = matching.collect_scores(
+                    pairs.firsts,
+                    pairs.label_states[level],
+                    pairs.predictions,
+                    chunk.prediction_states[level],
+                    chunk.scores,
+                )
+                self._found[metric, level].add(found.view(_SCORE_TYPE))
+        self._chunks.append(*(getattr(chunk, item.name) for item in fields(_Chunk)))
+
+    def curves(self) -> NDArray[np.float64]:
+        """Return (4, 3, 41) precision by metric and difficulty; then orientation similarity."""
+        thresholds = {key: self._thresholds(*key) for key in self._found}
+        counts = {key: np.zeros((len(values), 3)) for key, values in thresholds.items()}
+        for arrays in self._chunks:
+            chunk = _Chunk(*arrays)
+            for metric in range(3):
+                pairs = chunk.of_metric(metric)
+                for level in range(3):
+                    counts[metric, level] += matching.count_matches(
+                        (pairs.firsts, pairs.predictions, pairs.overlaps, pairs.similarity),
+                        pairs.label_states[level],
+                        chunk.prediction_states[level],
+                        chunk.scores,
+                        pairs.in_stuff,
+                        thresholds[metric, level],
+                    )
+        curves = np.zeros((4, 3, matching.NUM_RECALLS))
+        for (metric, level), values in counts.items():
+            judged = np.maximum(values[:, 0] + values[:, 1], 1.0)
+            curves[metric, level, : len(values)] = values[:, 0] / judged
+            if metric == 0:
+                curves[3, level, : len(values)] = values[:, 2] / judged
+        return np.maximum.accumulate(curves[..., ::-1], axis=-1)[..., ::-1]
+
+    def _thresholds(self, metric: int, level: int) -> NDArray[np.float64]:
+        """Return the at most 41 scores at which recall comes closest to 0, 1/40, ... 1."""
+        found = self._found[metric, level]
+        ranks = matching.choose_ranks(len(found), int(self.num_labels[level]))
+        thresholds = np.empty(len(ranks))
+        start = 0
+        for block in found.blocks():
+            inside = (ranks >= start) & (ranks < start + len(block))
+            thresholds[inside] = block["score"][ranks[inside] - start]
+            start += len(block)
+        return thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +287,10 @@ class _Shared:
         )
 
 
-def _reduce(shared: _Shared, protocol: KittiProtocol, category: str) -> _Chunk:
-    """Return what a chunk's frames mean for one category."""
+def _reduce(
+    shared: _Shared, protocol: KittiProtocol, category: str
+) -> tuple[_Chunk, NDArray[np.int64], int]:
+    """Return what frames mean for one category, its counted labels and its predictions."""
     near = {name: matching.IGNORED for name, of in protocol.neighbours.items() if of == category}
     label_roles = shared.labels.look_up(near | {category: matching.COUNTED}, matching.FOREIGN)
     own = shared.predictions.look_up({category: matching.COUNTED}, matching.FOREIGN)
@@ -221,9 +310,7 @@ def _reduce(shared: _Shared, protocol: KittiProtocol, category: str) -> _Chunk:
     )
     kept = roles != matching.FOREIGN
     pairs[:, 2] = (np.cumsum(kept) - 1)[prediction_of]
-    return _Chunk(
-        num_labels=np.count_nonzero(label_states == matching.COUNTED, axis=1),
-        num_predictions=int(np.count_nonzero(own == matching.COUNTED)),
+    chunk = _Chunk(
         scores=shared.predictions.score[kept],
         prediction_states=states[:, kept].astype(np.int8),
         in_stuff=stuff[kept],
@@ -231,56 +318,5 @@ def _reduce(shared: _Shared, protocol: KittiProtocol, category: str) -> _Chunk:
         similarity=(1.0 + np.cos(turn_rad)) / 2.0,
         label_states=label_states[:, label_of].astype(np.int8),
     )
-
-
-def _join(chunks: list[_Chunk]) -> _Chunk:
-    """Return one chunk of all, with labels and predictions numbered through."""
-    pairs = []
-    label_base, prediction_base = 0.0, 0
-    for chunk in chunks:
-        moved = chunk.pairs + np.array([0.0, label_base, prediction_base, 0.0])
-        label_base = max(label_base, moved[:, 1].max(initial=0.0) + 1.0)
-        prediction_base += len(chunk.scores)
-        pairs.append(moved)
-    return _Chunk(
-        num_labels=np.sum([chunk.num_labels for chunk in chunks], axis=0),
-        num_predictions=sum(chunk.num_predictions for chunk in chunks),
-        scores=np.concatenate([chunk.scores for chunk in chunks]),
-        prediction_states=np.concatenate([chunk.prediction_states for chunk in chunks], axis=1),
-        in_stuff=np.concatenate([chunk.in_stuff for chunk in chunks]),
-        pairs=np.concatenate(pairs),
-        similarity=np.concatenate([chunk.similarity for chunk in chunks]),
-        label_states=np.concatenate([chunk.label_states for chunk in chunks], axis=1),
-    )
-
-
-def _curves(whole: _Chunk, metric: int) -> NDArray[np.float64]:
-    """Return (2, 3, 41) precision and orientation similarity by difficulty."""
-    curves = np.zeros((2, 3, matching.NUM_RECALLS))
-    chosen = whole.pairs[:, 0] == metric
-    pairs = whole.pairs[chosen]
-    label_of = pairs[:, 1]
-    starts = np.flatnonzero(np.diff(label_of, prepend=-1.0))
-    firsts = np.append(starts, len(pairs)).astype(np.int64)
-    predictions = pairs[:, 2].astype(np.int64)
-    overlaps, similarity = np.ascontiguousarray(pairs[:, 3]), whole.similarity[chosen]
-    in_stuff = np.ascontiguousarray(whole.in_stuff[:, metric])
-    for level in range(3):
-        label_states = whole.label_states[level][chosen][starts]
-        states = whole.prediction_states[level]
-        found = matching.collect_scores(firsts, label_states, predictions, states, whole.scores)
-        found = -np.sort(-found)
-        thresholds = matching.choose_thresholds(found, int(whole.num_labels[level]))
-        counts = matching.count_matches(
-            (firsts, predictions, overlaps, similarity),
-            label_states,
-            states,
-            whole.scores,
-            in_stuff,
-            thresholds,
-        )
-        judged = np.maximum(counts[:, 0] + counts[:, 1], 1.0)
-        steps = len(thresholds)
-        curves[0, level, :steps] = counts[:, 0] / judged
-        curves[1, level, :steps] = counts[:, 2] / judged
-    return np.maximum.accumulate(curves[..., ::-1], axis=-1)[..., ::-1]
+    num_labels = np.count_nonzero(label_states == matching.COUNTED, axis=1)
+    return chunk, num_labels, int(np.count_nonzero(own == matching.COUNTED))

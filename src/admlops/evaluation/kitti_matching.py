@@ -168,24 +168,24 @@ def collect_scores(
 
 
 @njit(cache=True, nogil=True)
-def choose_thresholds(scores: NDArray[np.float64], num_labels: int) -> NDArray[np.float64]:
-    """Return the at most 41 scores at which recall comes closest to 0, 1/40, ... 1.
+def choose_ranks(num_found: int, num_labels: int) -> NDArray[np.int64]:
+    """Return which true positives' scores come closest to recall 0, 1/40, ... 1; at most 41.
 
     Args:
-        scores: scores of the true positives, in descending order.
+        num_found: number of true positives; they are counted from 0, best score first.
         num_labels: number of counted labels.
     """
-    chosen = np.empty(NUM_RECALLS)
+    chosen = np.empty(NUM_RECALLS, dtype=np.int64)
     count = 0
     recall = 0.0
-    last = len(scores) - 1
-    for index in range(len(scores)):
+    last = num_found - 1
+    for index in range(num_found):
         left = (index + 1) / num_labels
         right = (index + 2) / num_labels if index < last else left
         if right - recall < recall - left and index < last:
             continue
         if count < NUM_RECALLS:
-            chosen[count] = scores[index]
+            chosen[count] = index
             count += 1
         recall += 1.0 / (NUM_RECALLS - 1.0)
     return chosen[:count]

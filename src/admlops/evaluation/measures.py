@@ -1,6 +1,6 @@
 """What is measured: a category, how near a prediction must come, and the table of matches."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -40,25 +40,23 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class CategoryMatches:
-    """All labels and predictions of one category, and which prediction found which label.
+    """Labels and predictions of one category in some frames, and which found which.
 
     Attributes:
         measures: (K) the ways of matching.
-        num_frames: number of frames.
         label_frame: (N,) int32 frame number.
         label_7: (N, 7) boxes in the ego frame.
         label_occlusion: (N,) int8.
         label_points: (N,) int32, -1 unknown.
         counted: (N,) bool; the others (neighbours, labels without points) are neither hit nor miss.
-        frame: (M,) int32 frame number of each prediction, best score first.
+        frame: (M,) int32 frame number of each prediction; best score first within a frame.
         box_7: (M, 7).
         points: (M,) int32, -1 unknown.
-        score: (M,) descending.
+        score: (M,).
         matches: (K, M) int32 number of the label found, `UNMATCHED`, or `FORGIVEN`.
     """
 
     measures: tuple[Measure, ...]
-    num_frames: int
     label_frame: NDArray[np.int32]
     label_7: NDArray[np.float64]
     label_occlusion: NDArray[np.int8]
@@ -79,9 +77,9 @@ class CategoryMatches:
         return np.hypot(self.box_7[:, 0], self.box_7[:, 1])
 
 
-@dataclass(slots=True)
-class MatchCollector:
-    """Takes frames chunk by chunk and matches predictions with labels, best score first.
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """Matches predictions with labels, best score first.
 
     Attributes:
         measures: the ways of matching.
@@ -95,20 +93,19 @@ class MatchCollector:
     neighbours: dict[str, str]
     min_points: int = 0
     region_m: tuple[float, float, float, float] | None = None
-    _parts: dict[str, list[CategoryMatches]] = field(default_factory=dict)
-    _num_frames: int = 0
 
-    def add(self, labels: FlatBoxes, predictions: FlatBoxes) -> None:
-        """Add the labels and predictions of the same frames."""
-        for category in dict.fromkeys(measure.category for measure in self.measures):
-            part = self._match(category, labels, predictions)
-            self._parts.setdefault(category, []).append(part)
-        self._num_frames += labels.num_frames
+    @property
+    def categories(self) -> list[str]:
+        """The measured categories, in the order of the measures."""
+        return list(dict.fromkeys(measure.category for measure in self.measures))
 
-    def result(self) -> list[CategoryMatches]:
-        """Return the matches of each category, in the order of the measures; call it once."""
-        categories = list(self._parts)
-        return [_join(self._parts.pop(name), self._num_frames) for name in categories]
+    def measures_of(self, category: str) -> tuple[Measure, ...]:
+        """Return the measures of a category."""
+        return tuple(item for item in self.measures if item.category == category)
+
+    def match(self, labels: FlatBoxes, predictions: FlatBoxes) -> list[CategoryMatches]:
+        """Match the labels and predictions of the same frames, category by category."""
+        return [self._match(category, labels, predictions) for category in self.categories]
 
     def _match(self, category: str, labels: FlatBoxes, predictions: FlatBoxes) -> CategoryMatches:
         near = {name: 0 for name, of in self.neighbours.items() if of == category}
@@ -125,7 +122,7 @@ class MatchCollector:
         label_11, own_11 = _as_11(labels, chosen_labels), _as_11(predictions, own)
         offsets = _offsets(labels.num_frames, label_frame, frame)
         forgiven = _covered(labels, own_11, frame) | ~self._inside(own_11)
-        measures = tuple(item for item in self.measures if item.category == category)
+        measures = self.measures_of(category)
         matches = np.empty((len(measures), len(own)), dtype=np.int32)
         for row, measure in enumerate(measures):
             matches[row] = match_by_score(
@@ -139,13 +136,12 @@ class MatchCollector:
         matches[(matches == UNMATCHED) & forgiven] = FORGIVEN
         return CategoryMatches(
             measures=measures,
-            num_frames=labels.num_frames,
-            label_frame=(label_frame + self._num_frames).astype(np.int32),
+            label_frame=label_frame.astype(np.int32),
             label_7=label_11[:, :7],
             label_occlusion=labels.occlusion[chosen_labels].astype(np.int8),
             label_points=points.astype(np.int32),
             counted=counted,
-            frame=(frame + self._num_frames).astype(np.int32),
+            frame=frame.astype(np.int32),
             box_7=own_11[:, :7],
             points=predictions.num_points[own].astype(np.int32),
             score=predictions.score[own],
@@ -180,28 +176,3 @@ def _covered(
     regions = np.flatnonzero(labels.look_up({DONT_CARE: 1}, 0) == 1)
     offsets = _offsets(labels.num_frames, labels.frame_of_box()[regions], frame)
     return find_covered(offsets, labels.box2d_px[regions], predictions_11[:, 7:], COVERED_SHARE)
-
-
-def _join(parts: list[CategoryMatches], num_frames: int) -> CategoryMatches:
-    """Return all parts as one, predictions sorted by score."""
-    matches: list[NDArray[np.int32]] = []
-    base = 0
-    for part in parts:
-        matches.append(part.matches + np.int32(base) * (part.matches >= 0))
-        base += len(part.label_frame)
-    score = np.concatenate([part.score for part in parts])
-    order = np.argsort(-score, kind="stable")
-    return CategoryMatches(
-        measures=parts[0].measures,
-        num_frames=num_frames,
-        label_frame=np.concatenate([part.label_frame for part in parts]),
-        label_7=np.concatenate([part.label_7 for part in parts]),
-        label_occlusion=np.concatenate([part.label_occlusion for part in parts]),
-        label_points=np.concatenate([part.label_points for part in parts]),
-        counted=np.concatenate([part.counted for part in parts]),
-        frame=np.concatenate([part.frame for part in parts])[order],
-        box_7=np.concatenate([part.box_7 for part in parts])[order],
-        points=np.concatenate([part.points for part in parts])[order],
-        score=score[order],
-        matches=np.concatenate(matches, axis=1)[:, order],
-    )

@@ -1,35 +1,28 @@
-"""From matches to figures: measures by slice with intervals, curves, failures, scores."""
+"""From matches to figures: measures by slice with intervals, curves, scores."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from admlops.evaluation.average_precision import (
-    Ranking,
-    average_precision,
+    Curve,
+    ResampledPrecision,
+    ThinnedCurve,
     confidence_interval,
-    draw_frames,
-    precision_recall,
-    resampled_average_precision,
 )
-from admlops.evaluation.failures import (
-    describe_false_positives,
-    describe_missed,
-    false_positives,
-    missed_labels,
-)
-from admlops.evaluation.measures import CategoryMatches, Measure
+from admlops.evaluation.frame_set import FrameSet, draw_groups
+from admlops.evaluation.measures import UNMATCHED, Measure
+from admlops.evaluation.records import HIT, CategoryRecords
 from admlops.evaluation.result import (
     BootstrapConfig,
-    Failure,
     MeasureValue,
     PrecisionRecall,
     Replicates,
 )
-from admlops.evaluation.slices import WHOLE, SliceConfig, make_slices, rank
-from admlops.structures.frame import FrameKey
+from admlops.evaluation.slices import WHOLE, Slice
+from admlops.evaluation.spool import Rows
 
 CURVE_POINTS = 200
 
@@ -43,55 +36,118 @@ class Scored:
     replicates: Replicates
 
 
-def digest_of_frames(frames: Iterable[FrameKey | str]) -> str:
-    """Return a SHA-256 over the names of frames, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(map(str, frames))).encode()).hexdigest()
-
-
 def score_slices(
-    categories: Sequence[CategoryMatches],
-    frames: Sequence[FrameKey | str],
-    tags: Sequence[tuple[str, ...]],
+    categories: Sequence[CategoryRecords],
+    frames: FrameSet,
     metrics: Sequence[str],
-    settings: tuple[SliceConfig, BootstrapConfig],
+    bootstrap: BootstrapConfig,
 ) -> Scored:
     """Score every measure of the metrics in every slice; slices without labels are left out.
 
     Args:
-        categories: matches by category.
-        frames: (F) names of the frames.
-        tags: (F) tags of the frames.
+        categories: labels and predictions by category.
+        frames: all frames.
         metrics: which measures.
-        settings: which slices, and how intervals are made.
+        bootstrap: how intervals are made.
     """
-    slices, bootstrap = settings
-    names = [str(frame) for frame in frames]
-    place_in_name_order = np.argsort(np.argsort(names, kind="stable"))
-    draws = draw_frames(len(names), bootstrap.num_draws, bootstrap.seed)
-    draws = replace(draws, group=draws.group[place_in_name_order])
-    measures, curves, replicated = [], [], []
-    for matches in categories:
-        for part in make_slices(matches, tags, slices):
-            for row, measure in enumerate(matches.measures):
-                if measure.metric not in metrics:
-                    continue
-                ranking = rank(matches, row, part)
-                if ranking.num_labels == 0 and part.name != WHOLE:
-                    continue
-                drawn = resampled_average_precision(ranking, draws)
-                interval = confidence_interval(drawn, bootstrap.confidence)
-                measures.append(_value(measure, part.name, ranking, interval))
-                replicated.append(tuple(_rounded(float(value)) for value in drawn))
-                if part.name == WHOLE:
-                    curves.append(_thinned(measure, ranking))
+    drawn = draw_groups(frames.num_groups, bootstrap.num_draws, bootstrap.seed)
+    weights = np.concatenate([np.ones((1, frames.num_groups), dtype=np.uint8), drawn])
+    measures: list[MeasureValue] = []
+    curves: list[PrecisionRecall] = []
+    replicated: list[tuple[float | None, ...]] = []
+    for records in categories:
+        parts = _rank(records, frames, metrics, weights)
+        for part in parts:
+            values = part.precision.values()
+            interval = confidence_interval(values[1:], bootstrap.confidence)
+            measures.append(part.value(float(values[0]), interval))
+            replicated.append(tuple(_rounded(float(value)) for value in values[1:]))
+        curves += [_written(part.measure, part.curve.curve()) for part in parts if part.curve]
     replicates = Replicates(
-        frames_digest=digest_of_frames(frames),
+        frames_digest=frames.digest,
         seed=bootstrap.seed,
         measures=tuple(item.name for item in measures),
         slices=tuple(item.slice for item in measures),
         values=tuple(replicated),
     )
     return Scored(tuple(measures), tuple(curves), replicates)
+
+
+@dataclass(slots=True)
+class _Part:
+    """One measure in one slice, while predictions come by."""
+
+    measure: Measure
+    row: int
+    slice: Slice
+    num_labels: int
+    precision: ResampledPrecision
+    curve: ThinnedCurve | None
+    num_predictions: int = 0
+
+    def add(self, block: Rows, group: NDArray[np.int64]) -> None:
+        """Add the next predictions: a hit outside the slice is neither right nor wrong."""
+        found = block["found"][:, self.row]
+        is_hit = (found == HIT) & self.slice.has_match(block, self.row)
+        judged = is_hit | ((found == UNMATCHED) & self.slice.has_mistake(block))
+        self.num_predictions += int(judged.sum())
+        score = block["score"][judged]
+        self.precision.add(group[judged], is_hit[judged], score)
+        if self.curve is not None:
+            self.curve.add(is_hit[judged], score)
+
+    def value(self, value: float, interval: tuple[float, float]) -> MeasureValue:
+        """Return the figure as it is written."""
+        return MeasureValue(
+            name=self.measure.name,
+            category=self.measure.category,
+            metric=self.measure.metric,
+            threshold=self.measure.threshold,
+            slice=self.slice.name,
+            value=_rounded(value),
+            low=_rounded(interval[0]),
+            high=_rounded(interval[1]),
+            num_labels=self.num_labels,
+            num_predictions=self.num_predictions,
+        )
+
+
+def _rank(
+    records: CategoryRecords,
+    frames: FrameSet,
+    metrics: Sequence[str],
+    weights: NDArray[np.uint8],
+) -> list[_Part]:
+    """Return every measure in every slice, with all predictions added."""
+    slices = records.slices(frames)
+    labels_per_group = _count_labels(records, slices, frames)
+    parts = []
+    for part, counts in zip(slices, labels_per_group, strict=True):
+        for row, measure in enumerate(records.measures):
+            num_labels, is_whole = int(counts.sum()), part.name == WHOLE
+            if measure.metric not in metrics or (num_labels == 0 and not is_whole):
+                continue
+            judged = int(records.num_judged[row])
+            curve = ThinnedCurve(num_labels, judged, CURVE_POINTS) if is_whole else None
+            precision = ResampledPrecision(counts, weights)
+            parts.append(_Part(measure, row, part, num_labels, precision, curve))
+    for block in records.predictions():
+        group = frames.group_of(block["frame"])
+        for item in parts:
+            item.add(block, group)
+    return parts
+
+
+def _count_labels(
+    records: CategoryRecords, slices: Sequence[Slice], frames: FrameSet
+) -> NDArray[np.int64]:
+    """Return (S, G) labels to be found by slice and group of frames."""
+    counts = np.zeros((len(slices), frames.num_groups), dtype=np.int64)
+    for labels in records.labels():
+        group = frames.group_of(labels["frame"])
+        for row, part in enumerate(slices):
+            counts[row] += np.bincount(group[part.has_label(labels)], minlength=counts.shape[1])
+    return counts
 
 
 def flat_scores(measures: Iterable[MeasureValue]) -> dict[str, float]:
@@ -101,60 +157,12 @@ def flat_scores(measures: Iterable[MeasureValue]) -> dict[str, float]:
     }
 
 
-def list_failures(
-    categories: Sequence[CategoryMatches],
-    frames: Sequence[FrameKey | str],
-    metric: str,
-    min_score: float,
-    max_failures: int,
-) -> tuple[tuple[Failure, ...], int, int]:
-    """Return the worst failures, and how many labels were missed and predictions wrong.
-
-    The first measure of each category with the given metric tells what failed. The list is shared
-    out evenly between categories and kinds.
-    """
-    share = max_failures // max(2 * len(categories), 1)
-    listed: list[Failure] = []
-    num_missed = num_wrong = 0
-    for matches in categories:
-        row = next((i for i, item in enumerate(matches.measures) if item.metric == metric), None)
-        if row is None:
-            continue
-        missed = missed_labels(matches, row, min_score)
-        wrong = false_positives(matches, row, min_score)
-        num_missed += len(missed)
-        num_wrong += len(wrong)
-        listed += describe_missed(matches, missed[:share], frames)
-        listed += describe_false_positives(matches, wrong[:share], frames)
-    return tuple(listed), num_missed, num_wrong
-
-
-def _value(
-    measure: Measure, part: str, ranking: Ranking, interval: tuple[float, float]
-) -> MeasureValue:
-    return MeasureValue(
-        name=measure.name,
-        category=measure.category,
-        metric=measure.metric,
-        threshold=measure.threshold,
-        slice=part,
-        value=_rounded(average_precision(ranking)),
-        low=_rounded(interval[0]),
-        high=_rounded(interval[1]),
-        num_labels=ranking.num_labels,
-        num_predictions=len(ranking.score),
-    )
-
-
-def _thinned(measure: Measure, ranking: Ranking) -> PrecisionRecall:
-    curve = precision_recall(ranking)
-    size = len(curve.recall)
-    picked = np.unique(np.linspace(0, size - 1, min(size, CURVE_POINTS)).astype(int))
+def _written(measure: Measure, curve: Curve) -> PrecisionRecall:
     return PrecisionRecall(
         name=measure.name,
-        recall=tuple(np.round(curve.recall[picked], 5).tolist()),
-        precision=tuple(np.round(curve.precision[picked], 5).tolist()),
-        score=tuple(np.round(curve.score[picked], 5).tolist()),
+        recall=tuple(np.round(curve.recall, 5).tolist()),
+        precision=tuple(np.round(curve.precision, 5).tolist()),
+        score=tuple(np.round(curve.score, 5).tolist()),
     )
 
 

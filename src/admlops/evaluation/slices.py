@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from admlops.config import Config
-from admlops.evaluation.average_precision import Ranking
-from admlops.evaluation.measures import UNMATCHED, CategoryMatches
 
 WHOLE = "all"
+POINTS_UNKNOWN = -2
+"""The bin of boxes whose points nobody counted."""
 
 
 class SliceConfig(Config):
@@ -25,6 +27,15 @@ class SliceConfig(Config):
     tags: bool = True
     """One slice for each tag of the frames, for example a condition."""
 
+    def range_bin(self, range_m: NDArray[np.float64]) -> NDArray[np.int8]:
+        """Return (N,) the number of the distance slice of each box."""
+        return (np.searchsorted(self.range_edges_m, range_m, "right") - 1).astype(np.int8)
+
+    def points_bin(self, num_points: NDArray[np.int32]) -> NDArray[np.int8]:
+        """Return (N,) the number of the slice by points, `POINTS_UNKNOWN` where not counted."""
+        bins = np.searchsorted(self.point_edges, num_points, "right") - 1
+        return np.where(num_points < 0, POINTS_UNKNOWN, bins).astype(np.int8)
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -32,62 +43,65 @@ class Slice:
 
     Attributes:
         name: for example "range_0_20m".
-        labels: (N,) bool, labels to be found; finding another one is neither right nor wrong.
-        predictions: (M,) bool, predictions that are wrong when they find nothing.
+        field: by what the part is told; "" is the whole.
+        numbers: the bins, levels or rows of tag sets that belong to it.
     """
 
     name: str
-    labels: NDArray[np.bool_]
-    predictions: NDArray[np.bool_]
+    field: Literal["", "range", "points", "occlusion", "tags"] = ""
+    numbers: tuple[int, ...] = ()
+
+    def has_label(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Return (N,) whether labels belong to it; finding another one is neither right nor wrong.
+
+        Args:
+            rows: with the fields range, points, occlusion and tags.
+        """
+        return self._holds(rows[self.field]) if self.field else _every(rows)
+
+    def has_match(self, rows: NDArray[np.void], measure: int) -> NDArray[np.bool_]:
+        """Return (M,) whether the label that each prediction found belongs to it."""
+        if self.field in ("", "tags"):
+            return self.has_label(rows)
+        return self._holds(rows[f"label_{self.field}"][:, measure])
+
+    def has_mistake(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Return (M,) whether predictions are wrong in it when they find nothing.
+
+        What a prediction has no value of (an occlusion, the points where nobody counted them)
+        cannot exclude it: such predictions are wrong in every slice of that kind.
+        """
+        if self.field in ("", "occlusion"):
+            return _every(rows)
+        if self.field == "points":
+            return (rows["points"] == POINTS_UNKNOWN) | self._holds(rows["points"])
+        return self._holds(rows[self.field])
+
+    def _holds(self, values: NDArray[np.generic]) -> NDArray[np.bool_]:
+        if len(self.numbers) == 1:
+            return np.asarray(values == self.numbers[0])
+        return np.isin(values, self.numbers)
 
 
-def make_slices(
-    matches: CategoryMatches, tags: Sequence[tuple[str, ...]], config: SliceConfig
-) -> Iterator[Slice]:
+def make_slices(tag_sets: Sequence[tuple[str, ...]], config: SliceConfig) -> Iterator[Slice]:
     """Yield the whole, then the slices by range, occlusion, points and tag.
 
-    What a prediction that found nothing has no value of (an occlusion, the points where nobody
-    counted them) cannot exclude it: such predictions are wrong in every slice of that kind.
-
     Args:
-        matches: labels and predictions of one category.
-        tags: (F) tags of each frame.
+        tag_sets: the distinct sets of tags that frames have.
         config: which slices.
     """
-    label_range_m, range_m = matches.label_range_m(), matches.range_m()
-    every = np.ones(len(matches.score), dtype=np.bool_)
-    yield Slice(WHOLE, np.ones(len(matches.counted), dtype=np.bool_), every)
-    for low, high in zip(config.range_edges_m, config.range_edges_m[1:], strict=False):
-        name = f"range_{low:g}_{high:g}m"
-        yield Slice(name, _between(label_range_m, low, high), _between(range_m, low, high))
+    yield Slice(WHOLE)
+    for number, (low_m, high_m) in enumerate(pairwise(config.range_edges_m)):
+        yield Slice(f"range_{low_m:g}_{high_m:g}m", "range", (number,))
     for level in config.occlusions:
-        yield Slice(f"occlusion_{level}", matches.label_occlusion == level, every)
-    for low, high in zip(config.point_edges, [*config.point_edges[1:], np.inf], strict=False):
-        name = f"points_{low:g}_{high:g}" if np.isfinite(high) else f"points_{low:g}_up"
-        unknown = matches.points < 0
-        wrong = unknown | _between(matches.points, low, high)
-        yield Slice(name, _between(matches.label_points, low, high), wrong)
-    for tag in sorted({tag for row in tags for tag in row}) if config.tags else []:
-        has_tag = np.array([tag in row for row in tags], dtype=np.bool_)
-        yield Slice(f"tag_{tag}", has_tag[matches.label_frame], has_tag[matches.frame])
+        yield Slice(f"occlusion_{level}", "occlusion", (level,))
+    for number, low in enumerate(config.point_edges):
+        more = config.point_edges[number + 1 :]
+        yield Slice(f"points_{low}_{more[0] if more else 'up'}", "points", (number,))
+    for tag in sorted({tag for tags in tag_sets for tag in tags}) if config.tags else []:
+        rows = tuple(row for row, tags in enumerate(tag_sets) if tag in tags)
+        yield Slice(f"tag_{tag}", "tags", rows)
 
 
-def rank(matches: CategoryMatches, row: int, part: Slice) -> Ranking:
-    """Return the judged predictions of one measure (its row in the matches) and slice."""
-    found = matches.matches[row]
-    wanted = matches.counted & part.labels
-    is_hit = np.zeros(len(found), dtype=np.bool_)
-    is_hit[found >= 0] = wanted[found[found >= 0]]
-    judged = is_hit | ((found == UNMATCHED) & part.predictions)
-    return Ranking(
-        frame=matches.frame[judged],
-        is_hit=is_hit[judged],
-        score=matches.score[judged],
-        labels_per_frame=np.bincount(matches.label_frame[wanted], minlength=matches.num_frames),
-    )
-
-
-def _between(
-    values: NDArray[np.float64] | NDArray[np.int32], low: float, high: float
-) -> NDArray[np.bool_]:
-    return (values >= low) & (values < high)
+def _every(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    return np.ones(len(rows), dtype=np.bool_)

@@ -24,6 +24,8 @@ from admlops.evaluation.chunks import (
     read_folder_chunks,
     result_folder,
 )
+from admlops.evaluation.failures import FailureList
+from admlops.evaluation.frame_set import FrameSet
 from admlops.evaluation.kitti import (
     DIFFICULTIES,
     KITTI_NEIGHBOURS,
@@ -33,19 +35,17 @@ from admlops.evaluation.kitti import (
     KittiProtocol,
     KittiResult,
 )
-from admlops.evaluation.measures import CategoryMatches, MatchCollector, Measure
+from admlops.evaluation.measures import Matcher, Measure, Metric
+from admlops.evaluation.records import CategoryRecords
 from admlops.evaluation.result import AP_FILE, BootstrapConfig, Evaluation, Replicates
 from admlops.evaluation.scoring import (
     Scored,
-    digest_of_frames,
     flat_scores,
-    list_failures,
     score_slices,
 )
 from admlops.evaluation.slices import WHOLE, SliceConfig
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.steps.step import Scores
-from admlops.structures.frame import FrameKey
 from admlops.structures.manifest import Manifest
 
 PREDICTIONS_FILE = "predictions.parquet"
@@ -121,16 +121,25 @@ class EvaluateConfig(Config):
             measures += [Measure(category, "distance", distance) for distance in DISTANCES_M]
         return tuple(measures)
 
+    def scored_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics that are scored in slices; the first tells failures."""
+        return ("bev", "3d") if self.protocol == "kitti" else ("distance",)
+
+    def failure_list(self) -> FailureList:
+        """Return an empty list that is shared out evenly between categories and kinds."""
+        share = self.max_failures // max(2 * len(self.categories), 1)
+        return FailureList(self.scored_metrics()[0], self.failure_score, share)
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What is known when all frames have been read."""
 
     kitti: KittiResult
-    categories: list[CategoryMatches]
+    categories: tuple[CategoryRecords, ...]
     centre_distance: tuple[CentreDistanceResult, ...]
-    frames: list[FrameKey | str]
-    tags: list[tuple[str, ...]]
+    frames: FrameSet
+    failures: FailureList
 
 
 def evaluate(inputs: EvaluateInputs, outputs: EvaluateOutputs, config: EvaluateConfig) -> Scores:
@@ -185,26 +194,26 @@ def _open(inputs: EvaluateInputs, config: EvaluateConfig) -> tuple[Iterator[Chun
 def _collect(chunks: Iterable[Chunk], config: EvaluateConfig, in_detail: bool) -> _Found:
     """Read all frames once; keep what the figures need."""
     evaluator = KittiEvaluator(config.kitti_protocol())
-    collector = MatchCollector(
-        config.measures(), config.neighbours, config.min_points, config.region_m
+    matcher = Matcher(config.measures(), config.neighbours, config.min_points, config.region_m)
+    categories = tuple(
+        CategoryRecords(matcher.measures_of(name), config.slices) for name in matcher.categories
     )
-    frames: list[FrameKey | str] = []
-    tags: list[tuple[str, ...]] = []
+    frames, failures = FrameSet(), config.failure_list()
     for chunk in chunks:
         evaluator.add(chunk.labels, chunk.predictions)
-        if in_detail:
-            collector.add(chunk.labels, chunk.predictions)
-        frames += chunk.frames
-        tags += chunk.tags
-    if not frames:
+        known_by, tag_sets = frames.add(chunk.frames, chunk.tags)
+        found = matcher.match(chunk.labels, chunk.predictions) if in_detail else []
+        for records, matches in zip(categories, found, strict=False):
+            records.add(matches, known_by, tag_sets)
+            failures.add(matches, chunk.frames)
+    if frames.num_frames == 0:
         raise DataError("no predicted frame has labels; label some, or predict on labelled frames")
-    categories = collector.result()
     return _Found(
         kitti=evaluator.result(),
-        categories=categories,
-        centre_distance=tuple(score_centre_distance(matches) for matches in categories),
+        categories=categories if in_detail else (),
+        centre_distance=tuple(score_centre_distance(item) for item in categories if in_detail),
         frames=frames,
-        tags=tags,
+        failures=failures,
     )
 
 
@@ -217,7 +226,7 @@ def _table(found: _Found, config: EvaluateConfig) -> dict[str, Any]:
 
 def _headline(found: _Found, config: EvaluateConfig) -> Scores:
     """Return the figures by which a protocol is usually quoted, of categories with labels."""
-    scores: Scores = {"num_frames": float(len(found.frames))}
+    scores: Scores = {"num_frames": float(found.frames.num_frames)}
     if config.protocol == "kitti":
         values = found.kitti.average_precision(40)[..., DIFFICULTIES.index("moderate")]
         for row, category in enumerate(found.kitti.categories):
@@ -237,28 +246,22 @@ def _detail(
     found: _Found, config: EvaluateConfig, labels: str, predictions: str
 ) -> tuple[Evaluation, Replicates]:
     """Return slices, curves, failures and scores, and the draws of the bootstrap."""
-    metrics = ("bev", "3d") if config.protocol == "kitti" else ("distance",)
-    scored = score_slices(
-        found.categories, found.frames, found.tags, metrics, (config.slices, config.bootstrap)
-    )
-    failures, num_missed, num_false = list_failures(
-        found.categories, found.frames, metrics[0], config.failure_score, config.max_failures
-    )
+    scored = score_slices(found.categories, found.frames, config.scored_metrics(), config.bootstrap)
     evaluation = Evaluation(
         protocol=config.protocol,
         labels=labels,
         predictions=predictions,
-        num_frames=len(found.frames),
-        frames_digest=digest_of_frames(found.frames),
+        num_frames=found.frames.num_frames,
+        frames_digest=found.frames.digest,
         bootstrap=config.bootstrap,
         scores=_headline(found, config) | flat_scores(scored.measures) | _means(scored, config),
         measures=scored.measures,
         curves=scored.curves,
         centre_distance=found.centre_distance,
-        failure_metric=metrics[0],
-        num_missed=num_missed,
-        num_false_positives=num_false,
-        failures=failures,
+        failure_metric=found.failures.metric,
+        num_missed=found.failures.num_missed,
+        num_false_positives=found.failures.num_false_positives,
+        failures=found.failures.failures(),
     )
     return evaluation, scored.replicates
 

@@ -1,20 +1,53 @@
 """Average precision by hand, ties, and resampling frames."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from admlops.evaluation.average_precision import (
-    MAX_GROUPS,
-    FrameDraws,
-    Ranking,
-    average_precision,
+    Curve,
+    ResampledPrecision,
+    ThinnedCurve,
     confidence_interval,
-    draw_frames,
-    precision_recall,
-    resampled_average_precision,
 )
+from admlops.evaluation.frame_set import draw_groups
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Judged predictions, best score first, and the labels of each frame."""
+
+    frame: NDArray[np.int64]
+    is_hit: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    labels_per_frame: NDArray[np.int64]
+
+
+def average_precision(given: Ranking, cuts: tuple[int, ...] = ()) -> float:
+    every = np.ones((1, len(given.labels_per_frame)), dtype=np.uint8)
+    return float(resampled_average_precision(given, every, cuts)[0])
+
+
+def resampled_average_precision(
+    given: Ranking, weights: NDArray[np.uint8], cuts: tuple[int, ...] = ()
+) -> NDArray[np.float64]:
+    precision = ResampledPrecision(given.labels_per_frame, weights)
+    columns = [np.split(column, cuts) for column in (given.frame, given.is_hit, given.score)]
+    for block in zip(*columns, strict=True):
+        precision.add(*block)
+    return precision.values()
+
+
+def precision_recall(given: Ranking, cuts: tuple[int, ...] = (), num_points: int = 200) -> Curve:
+    curve = ThinnedCurve(int(given.labels_per_frame.sum()), len(given.score), num_points)
+    pieces = zip(np.split(given.is_hit, cuts), np.split(given.score, cuts), strict=True)
+    for is_hit, score in pieces:
+        curve.add(is_hit, score)
+    return curve.curve()
 
 
 def ranking(
@@ -26,15 +59,15 @@ def ranking(
 ) -> Ranking:
     count = len(hits)
     return Ranking(
-        frame=np.array(frames if frames is not None else [0] * count, dtype=np.int32),
+        frame=np.array(frames if frames is not None else [0] * count, dtype=np.int64),
         is_hit=np.array(hits, dtype=np.bool_),
         score=np.array(scores if scores is not None else np.linspace(0.9, 0.1, count)),
         labels_per_frame=np.array(labels if labels is not None else [sum(hits)], dtype=np.int64),
     )
 
 
-def draws_of(weights: list[list[int]]) -> FrameDraws:
-    return FrameDraws(np.arange(len(weights[0])), np.array(weights, dtype=np.uint8))
+def draws_of(weights: list[list[int]]) -> NDArray[np.uint8]:
+    return np.array(weights, dtype=np.uint8)
 
 
 class TestAveragePrecision:
@@ -63,6 +96,33 @@ class TestAveragePrecision:
         assert curve.score.tolist() == [0.9, 0.8, 0.1]
         assert curve.recall.tolist() == [0.25, 0.5, 0.5]
         assert curve.precision.tolist() == pytest.approx([1.0, 2 / 3, 0.5])
+
+    def test_a_thinned_curve_keeps_its_ends(self) -> None:
+        hits = [1, 0] * 500
+        curve = precision_recall(ranking(hits), (1, 7, 400), num_points=10)
+        assert len(curve.score) == 10
+        assert curve.precision[0] == 1.0
+        assert curve.recall[-1] == 1.0
+        assert curve.precision[-1] == 0.5
+        assert len(precision_recall(ranking([], labels=[3])).score) == 0
+
+    @given(
+        st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=1, max_size=40),
+        st.sets(st.integers(0, 40), max_size=5),
+    )
+    def test_it_does_not_matter_where_blocks_are_cut(
+        self, rows: list[tuple[bool, int]], places: set[int]
+    ) -> None:
+        rows = sorted(rows, key=lambda row: -row[1])
+        whole = ranking([int(hit) for hit, _ in rows], [score / 10 for _, score in rows])
+        cuts = tuple(sorted(place for place in places if place <= len(rows)))
+        assert average_precision(whole, cuts) == pytest.approx(
+            average_precision(whole), nan_ok=True
+        )
+        one, other = precision_recall(whole), precision_recall(whole, cuts)
+        assert one.score.tolist() == other.score.tolist()
+        assert one.precision.tolist() == other.precision.tolist()
+        assert one.recall.tolist() == other.recall.tolist()
 
     @given(st.lists(st.booleans(), max_size=60), st.integers(0, 10))
     def test_bounded_and_never_worse_for_a_hit_put_first(self, hits: list[bool], more: int) -> None:
@@ -93,21 +153,12 @@ class TestResampling:
         assert drawn[1] == 1.0
 
     def test_draws_are_the_same_for_the_same_seed(self) -> None:
-        first, second = draw_frames(50, 20, 3), draw_frames(50, 20, 3)
-        assert (first.weights == second.weights).all()
-        assert (first.weights != draw_frames(50, 20, 4).weights).any()
-        assert (first.weights.sum(axis=1) == 50).all()
-        assert first.group.tolist() == list(range(50))
-        assert draw_frames(0, 5, 0).weights.shape == (5, 0)
-        assert draw_frames(5, 0, 0).weights.shape == (0, 5)
-
-    def test_many_frames_are_drawn_in_even_groups_with_the_same_spread(self) -> None:
-        num_frames = 8 * MAX_GROUPS
-        draws = draw_frames(num_frames, 300, 0)
-        assert (np.bincount(draws.group) == 8).all()
-        hits = np.random.default_rng(0).random(num_frames) < 0.5
-        means = draws.weights.astype(float) @ np.bincount(draws.group, hits) / num_frames
-        assert means.std() == pytest.approx(0.5 / np.sqrt(num_frames), rel=0.2)
+        first, second = draw_groups(50, 20, 3), draw_groups(50, 20, 3)
+        assert (first == second).all()
+        assert (first != draw_groups(50, 20, 4)).any()
+        assert (first.sum(axis=1) == 50).all()
+        assert draw_groups(0, 5, 0).shape == (5, 0)
+        assert draw_groups(5, 0, 0).shape == (0, 5)
 
     def test_the_interval_shrinks_with_the_root_of_the_frames(self) -> None:
         widths = []
@@ -118,7 +169,7 @@ class TestResampling:
                 frames=rng.permutation(num_frames).tolist(),
                 labels=[1] * num_frames,
             )
-            drawn = resampled_average_precision(whole, draw_frames(num_frames, 400, 0))
+            drawn = resampled_average_precision(whole, draw_groups(num_frames, 400, 0))
             low, high = confidence_interval(drawn, 0.95)
             assert low < average_precision(whole) < high
             widths.append(high - low)

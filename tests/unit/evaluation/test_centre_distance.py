@@ -4,22 +4,28 @@ import numpy as np
 import pytest
 from label_text import flat, row, spread_scores
 
+from admlops.evaluation import spool
 from admlops.evaluation.centre_distance import (
     DISTANCES_M,
     CentreDistanceResult,
     score_centre_distance,
 )
 from admlops.evaluation.flat_boxes import FlatBoxes
-from admlops.evaluation.measures import MatchCollector, Measure
+from admlops.evaluation.frame_set import FrameSet
+from admlops.evaluation.measures import Matcher, Measure
+from admlops.evaluation.records import CategoryRecords
+from admlops.evaluation.slices import SliceConfig
 from admlops.structures.boxes import Boxes
 
 MEASURES = tuple(Measure("car", "distance", distance) for distance in DISTANCES_M)
 
 
 def score(labels: FlatBoxes, predictions: FlatBoxes) -> CentreDistanceResult:
-    collector = MatchCollector(MEASURES, {}, 0)
-    collector.add(labels, predictions)
-    return score_centre_distance(collector.result()[0])
+    records = CategoryRecords(MEASURES, SliceConfig())
+    (matches,) = Matcher(MEASURES, {}, 0).match(labels, predictions)
+    frames, tag_sets = FrameSet().add(labels.frame_names, [()] * labels.num_frames)
+    records.add(matches, frames, tag_sets)
+    return score_centre_distance(records)
 
 
 def test_exact_predictions() -> None:
@@ -64,8 +70,13 @@ def test_nothing_found_and_nothing_to_find() -> None:
         assert result.translation_error_m == 1.0
 
 
+@pytest.mark.parametrize("run_rows", [7, 1 << 18])
 @pytest.mark.parametrize("seed", range(3))
-def test_equals_the_formulas_written_plainly(seed: int) -> None:
+def test_equals_the_formulas_written_plainly(
+    seed: int, run_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "RUN_ROWS", run_rows)
+    monkeypatch.setattr(spool, "BLOCK_ROWS", 3)
     rng = np.random.default_rng(seed)
     names, labels, predictions = [str(i) for i in range(60)], [], []
     for _ in names:

@@ -6,17 +6,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from label_text import flat, row
 
-from admlops.evaluation.average_precision import average_precision
-from admlops.evaluation.failures import describe_missed, false_positives, missed_labels
+from admlops.evaluation.failures import (
+    FailureList,
+    describe_missed,
+    false_positives,
+    missed_labels,
+)
 from admlops.evaluation.flat_boxes import FlatBoxes, observation_angle
+from admlops.evaluation.frame_set import FrameSet
 from admlops.evaluation.measures import (
     FORGIVEN,
     UNMATCHED,
     CategoryMatches,
-    MatchCollector,
+    Matcher,
     Measure,
 )
-from admlops.evaluation.slices import SliceConfig, make_slices, rank
+from admlops.evaluation.records import CategoryRecords
+from admlops.evaluation.result import BootstrapConfig, MeasureValue
+from admlops.evaluation.scoring import score_slices
+from admlops.evaluation.slices import WHOLE, SliceConfig
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import FrameKey
 
@@ -30,9 +38,31 @@ def match(
     measure: Measure = CAR_BEV,
     min_points: int = 0,
 ) -> CategoryMatches:
-    collector = MatchCollector((measure,), {"van": "car"}, min_points)
-    collector.add(flat(labels), flat(predictions))
-    return collector.result()[0]
+    (found,) = Matcher((measure,), {"van": "car"}, min_points).match(
+        flat(labels), flat(predictions)
+    )
+    return found
+
+
+def scored_slices(
+    labels: list[list[str]],
+    predictions: list[list[str]],
+    measures: tuple[Measure, ...] = (CAR_BEV,),
+    *,
+    config: SliceConfig | None = None,
+    tags: list[tuple[str, ...]] | None = None,
+    chunk_frames: int = 100,
+) -> tuple[MeasureValue, ...]:
+    matcher, frames = Matcher(measures, {}, 0), FrameSet()
+    records = CategoryRecords(measures, config or SliceConfig())
+    labelled_with = tags or [()] * len(labels)
+    for start in range(0, len(labels), chunk_frames):
+        part = slice(start, start + chunk_frames)
+        names = [str(start + number) for number in range(len(labels[part]))]
+        (matches,) = matcher.match(flat(labels[part]), flat(predictions[part]))
+        records.add(matches, *frames.add(names, labelled_with[part]))
+    metrics = [measure.metric for measure in measures]
+    return score_slices([records], frames, metrics, BootstrapConfig(num_draws=3)).measures
 
 
 def test_names_of_measures() -> None:
@@ -77,18 +107,15 @@ class TestMatching:
         boxes = Boxes.make([[10, 0, 0], [30, 0, 0]], [[4, 2, 1.5]] * 2, [0, 0], ["car"] * 2)
         labels = FlatBoxes.from_frames(["a"], [boxes.replace(num_points=[0, 5])])
         predictions = FlatBoxes.from_frames(["a"], [boxes.replace(score=[0.9, 0.8])])
-        collector = MatchCollector((CAR_BEV,), {}, min_points=1)
-        collector.add(labels, predictions)
-        matches = collector.result()[0]
+        (matches,) = Matcher((CAR_BEV,), {}, min_points=1).match(labels, predictions)
         assert matches.counted.tolist() == [False, True]
         assert matches.matches[0].tolist() == [FORGIVEN, 1]
 
     def test_outside_of_the_region_nothing_counts(self) -> None:
-        collector = MatchCollector((CAR_BEV,), {}, 0, region_m=(0.0, -20.0, 50.0, 20.0))
+        matcher = Matcher((CAR_BEV,), {}, 0, region_m=(0.0, -20.0, 50.0, 20.0))
         labels = [[row(z_m=10), row(z_m=60), row(z_m=30, x_m=25)]]
         predictions = [[row(z_m=60, score=0.9), row(z_m=70, score=0.8), row(z_m=40, score=0.7)]]
-        collector.add(flat(labels), flat(predictions))
-        matches = collector.result()[0]
+        (matches,) = matcher.match(flat(labels), flat(predictions))
         assert matches.counted.tolist() == [True, False, False]
         assert matches.matches[0].tolist() == [FORGIVEN, FORGIVEN, UNMATCHED]
 
@@ -96,24 +123,21 @@ class TestMatching:
     @given(st.lists(st.tuples(st.floats(-30, 30), st.floats(5, 60)), min_size=1, max_size=8))
     def test_labels_as_predictions_are_perfect(self, places: list[tuple[float, float]]) -> None:
         measures = tuple(Measure("car", metric, 0.3) for metric in ("bev", "3d", "2d", "distance"))
-        collector = MatchCollector(measures, {}, 0)
         rows = [row(x_m=x, z_m=z, left_px=index * 200) for index, (x, z) in enumerate(places)]
         scored = [f"{text} {0.1 + index / 100}" for index, text in enumerate(rows)]
-        collector.add(flat([rows]), flat([scored]))
-        matches = collector.result()[0]
-        whole = next(make_slices(matches, [()], SliceConfig()))
-        for index in range(len(measures)):
-            assert average_precision(rank(matches, index, whole)) == 1.0
+        values = scored_slices([rows], [scored], measures)
+        assert [item.value for item in values if item.slice == WHOLE] == [1.0] * 4
 
-    def test_chunks_number_labels_through(self) -> None:
-        collector = MatchCollector((CAR_BEV,), {}, 0)
-        for _ in range(3):
-            collector.add(flat([[], [row()]]), flat([[row(z_m=50, score=0.2)], [row(score=0.5)]]))
-        matches = collector.result()[0]
-        assert matches.num_frames == 6
-        assert matches.label_frame.tolist() == [1, 3, 5]
-        assert matches.matches[0].tolist() == [0, 1, 2, -1, -1, -1]
-        assert matches.frame.tolist() == [1, 3, 5, 0, 2, 4]
+    def test_it_does_not_matter_how_frames_are_cut_into_chunks(self) -> None:
+        labels = [[row(z_m=10 + number)] for number in range(6)]
+        predictions = [
+            [row(z_m=10 + number, score=0.9 - number / 10), row(x_m=9, score=0.3)]
+            for number in range(6)
+        ]
+        whole = scored_slices(labels, predictions, (CAR_BEV, CAR_2M))
+        cut = scored_slices(labels, predictions, (CAR_BEV, CAR_2M), chunk_frames=1)
+        assert whole == cut
+        assert whole[0].num_predictions == 12
 
     def test_nothing_at_all(self) -> None:
         matches = match([[], []], [[], []])
@@ -125,31 +149,32 @@ class TestSlices:
     def test_each_slice_has_its_labels_and_wrong_predictions(self) -> None:
         labels = [[row(z_m=10), row(z_m=30, occlusion=1)], [row(z_m=31)]]
         predictions = [[row(z_m=10, score=0.9), row(z_m=33, x_m=9, score=0.8)], []]
-        matches = match(labels, predictions)
         config = SliceConfig(range_edges_m=(0, 20, 40), point_edges=(1, 10), occlusions=(0, 1))
-        slices = make_slices(matches, [("rain",), ("clear", "night")], config)
-        found = {}
-        for part in slices:
-            ranking = rank(matches, 0, part)
-            found[part.name] = (ranking.num_labels, ranking.is_hit.tolist())
+        tags = [("rain",), ("clear", "night")]
+        values = scored_slices(labels, predictions, (CAR_BEV,), config=config, tags=tags)
+        found = {item.slice: (item.num_labels, item.num_predictions, item.value) for item in values}
         assert found == {
-            "all": (3, [True, False]),
-            "range_0_20m": (1, [True]),
-            "range_20_40m": (2, [False]),
-            "occlusion_0": (2, [True, False]),
-            "occlusion_1": (1, [False]),
-            "points_1_10": (0, [False]),
-            "points_10_up": (0, [False]),
-            "tag_clear": (1, []),
-            "tag_night": (1, []),
-            "tag_rain": (2, [True, False]),
+            "all": (3, 2, pytest.approx(0.325)),
+            "range_0_20m": (1, 1, 1.0),
+            "range_20_40m": (2, 1, 0.0),
+            "occlusion_0": (2, 2, 0.5),
+            "occlusion_1": (1, 1, 0.0),
+            "tag_clear": (1, 0, 0.0),
+            "tag_night": (1, 0, 0.0),
+            "tag_rain": (2, 2, 0.5),
         }
 
+    def test_labels_with_points_are_sliced_by_their_number(self) -> None:
+        config = SliceConfig(point_edges=(1, 10))
+        assert config.points_bin(np.array([-1, 0, 1, 9, 10, 99])).tolist() == [-2, -1, 0, 0, 1, 1]
+        assert SliceConfig(range_edges_m=()).range_bin(np.array([5.0])).tolist() == [-1]
+
     def test_a_hit_outside_the_slice_is_neither_right_nor_wrong(self) -> None:
-        matches = match([[row(z_m=19.9)]], [[row(z_m=20.1, score=0.9)]])
-        near, far = list(make_slices(matches, [()], SliceConfig(range_edges_m=(0, 20, 40))))[1:3]
-        assert average_precision(rank(matches, 0, near)) == 1.0
-        assert len(rank(matches, 0, far).score) == 0
+        config = SliceConfig(range_edges_m=(0, 20, 40))
+        values = scored_slices([[row(z_m=19.9)]], [[row(z_m=20.1, score=0.9)]], config=config)
+        by_slice = {item.slice: (item.value, item.num_predictions) for item in values}
+        assert by_slice["range_0_20m"] == (1.0, 1)
+        assert "range_20_40m" not in by_slice  # no label to be found there
 
 
 class TestFailures:
@@ -171,6 +196,22 @@ class TestFailures:
         assert failure.frame == "log/scene/7"
         assert failure.range_m == 50.0
         assert failure.kind == "missed"
+
+    def test_the_worst_are_kept_over_all_chunks(self) -> None:
+        failures = FailureList("bev", 0.3, 2)
+        for number, score in enumerate((0.4, 0.9, 0.5, 0.8)):
+            labels = [[row(z_m=60)]]
+            matches = match(labels, [[row(z_m=20, score=score)]])
+            failures.add(matches, [f"{number:06d}"])
+        kept = failures.failures()
+        assert (failures.num_missed, failures.num_false_positives) == (4, 4)
+        wrong = [item.score for item in kept if item.kind == "false_positive"]
+        assert wrong == [0.9, 0.8]
+        assert [item.frame for item in kept if item.kind == "missed"] == ["000000", "000001"]
+        nothing = FailureList("bev", 0.3, 0)
+        nothing.add(matches, ["a"])
+        assert nothing.failures() == ()
+        assert nothing.num_missed == 1
 
 
 class TestFlatBoxes:
