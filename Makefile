@@ -37,9 +37,10 @@ check: $(READY) ## Format, lint, types, layers, contracts, compiled YAML, refere
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/contract
 
-format: $(READY) ## Format the code and mend what the linter can mend.
+format: $(READY) ## Format the code, mend what the linter can mend, strip the notebooks.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python examples/strip_outputs.py
 
 test: setup ## Run all tests.
 	$(BIN)/pytest -q

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from admlops.errors import ServiceError
+from admlops.errors import DataError, ServiceError
 from admlops.files import write_atomically
 from admlops.kubeflow.compile import load_pipeline, pipeline_arguments
 from admlops.recipes import Recipe
@@ -70,7 +70,8 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     log_path = home / "logs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     num_tasks = len(pipeline.pipeline_spec.deployment_spec["executors"])
-    console = Console(file=sys.stderr)
+    # lines, also in a notebook: Rich's own display there warns and repeats itself
+    console = Console(file=sys.stderr, force_jupyter=False)
     with log_path.open("w") as log, make_progress(name, num_tasks, console) as progress:
         relay = Relay(log, progress)
         try:
@@ -84,6 +85,35 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     for what, path in (("log", log_path), ("report", report)):
         print(f"{what}: {path}")
     return LocalRun(dict(task.outputs), relay.seconds, log_path, report)
+
+
+def find_artifact(home: Path, pipeline: str, task: str, output: str) -> Path:
+    """Return the newest artifact of a task in the runs of a home; for looking at results.
+
+    A task whose outputs came from the cache wrote none in that run, so an earlier run's is found.
+
+    Args:
+        home: the folder given to `run_locally`.
+        pipeline: the pipeline's name.
+        task: for example "evaluate"; "evaluate-2" in the second round of a loop.
+        output: the task's output, for example "evaluation".
+
+    Raises:
+        DataError: no run left one; the message lists the artifacts that there are.
+    """
+    runs = sorted((home / "runs").glob(f"{pipeline.replace('_', '-')}-[0-9]*"), reverse=True)
+    found = [run / task / output for run in runs if (run / task / output).exists()]
+    if found:
+        return found[0]
+    others = sorted(
+        f"{path.parent.name}/{path.name}"
+        for path in (runs[0].glob("*/*") if runs else ())
+        if path.name != "executor_output.json"
+    )
+    raise DataError(
+        f"{home}: no run of {pipeline} left {task}/{output}; "
+        f"the last one left {', '.join(others) or 'nothing: run the pipeline first'}"
+    )
 
 
 def _keep_report(artifact: Any, target: Path) -> Path | None:  # noqa: ANN401 - kfp is untyped

@@ -187,7 +187,7 @@ def follow_run(connection: Connection, run_id: str, tasks: set[str], poll_s: flo
         TimeElapsedColumn(),
         TextColumn("{task.fields[line]}", markup=False, style="dim"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True, force_jupyter=False)) as progress:
         bar = progress.add_task("waiting", total=len(tasks), line="")
         while True:
             run = _poll(connection, run_id, poll_s)

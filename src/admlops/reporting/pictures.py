@@ -1,13 +1,15 @@
 """Pictures of detections against labels: from above, and in the camera image."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import matplotlib.image
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -82,35 +84,52 @@ def draw_from_above(
     frame: Frame, pairings: Sequence[tuple[str, Pairing]], reach_m: float = 55.0
 ) -> str:
     """Return a PNG data URI: the cloud from above, forward is up, one panel per pairing."""
-    points = frame.points_in_ego() if frame.lidar is not None else np.empty((0, 4))
-    near = (points[:, 0] > -2) & (points[:, 0] < reach_m) & (np.abs(points[:, 1]) < reach_m / 2)
-    shown = points[near]
     with drawing(5.25 * len(pairings), 5.5) as figure:
         panels = figure.subplots(1, len(pairings), squeeze=False, sharey=True)[0]
         for axes, (title, pairing) in zip(panels, pairings, strict=True):
-            axes.scatter(
-                -shown[:, 1],
-                shown[:, 0],
-                s=0.9,
-                c=np.clip(shown[:, 2], 0.0, 2.5),
-                cmap="Greys",
-                vmin=-2.5,
-                vmax=2.5,
-                linewidths=0,
-                rasterized=True,
-            )
+            draw_cloud(axes, frame, reach_m)
             _draw_boxes(axes, pairing)
-            axes.set_aspect("equal")
-            axes.grid(visible=False)
-            axes.set_xlim(-reach_m / 2, reach_m / 2)
-            axes.set_ylim(-2, reach_m)
-            axes.set_xlabel("to the right, m")
             axes.set_title(f"{title}: {pairing.summary}" if title else pairing.summary)
         panels[0].set_ylabel("forward, m")
         handles = [Line2D([], [], color=c, linestyle=s, linewidth=w) for c, s, w, _ in _LEGEND]
         names = [name for _, _, _, name in _LEGEND]
         figure.legend(handles, names, loc="outside lower center", ncols=4)
         return as_png(figure)
+
+
+def draw_cloud(axes: Axes, frame: Frame, reach_m: float) -> None:
+    """Draw the points ahead from above, darker where higher; forward is up."""
+    points = frame.points_in_ego() if frame.lidar is not None else np.empty((0, 4))
+    near = (points[:, 0] > -2) & (points[:, 0] < reach_m) & (np.abs(points[:, 1]) < reach_m / 2)
+    shown = points[near]
+    axes.scatter(
+        -shown[:, 1],
+        shown[:, 0],
+        s=0.9,
+        c=np.clip(shown[:, 2], 0.0, 2.5),
+        cmap="Greys",
+        vmin=-2.5,
+        vmax=2.5,
+        linewidths=0,
+        rasterized=True,
+    )
+    axes.set_aspect("equal")
+    axes.grid(visible=False)
+    axes.set_xlim(-reach_m / 2, reach_m / 2)
+    axes.set_ylim(-2, reach_m)
+    axes.set_xlabel("to the right, m")
+
+
+def outlines_from_above(boxes: Boxes) -> list[NDArray[np.float64]]:
+    """Return the lines of boxes as `draw_cloud` has its axes: outline, and centre to front."""
+    rows = boxes.as_7()
+    corners = corners_bev(rows)
+    lines = [np.column_stack([-c[:, 1], c[:, 0]]) for c in corners[:, [0, 1, 2, 3, 0]]]
+    nose = corners[:, :2].mean(axis=1)
+    return lines + [
+        np.array([[-row[1], row[0]], [-end[1], end[0]]])
+        for row, end in zip(rows, nose, strict=True)
+    ]
 
 
 def _draw_boxes(axes: Axes, pairing: Pairing) -> None:
@@ -121,14 +140,7 @@ def _draw_boxes(axes: Axes, pairing: Pairing) -> None:
         (pairing.detections, ~pairing.right, WRONG, "--", 1.4),
     )
     for boxes, chosen, colour, style, width in groups:
-        rows = boxes.select(chosen).as_7()
-        corners = corners_bev(rows)
-        lines = [np.column_stack([-c[:, 1], c[:, 0]]) for c in corners[:, [0, 1, 2, 3, 0]]]
-        nose = corners[:, :2].mean(axis=1)
-        lines += [
-            np.array([[-row[1], row[0]], [-end[1], end[0]]])
-            for row, end in zip(rows, nose, strict=True)
-        ]
+        lines = outlines_from_above(boxes.select(chosen))
         axes.add_collection(
             LineCollection(lines, colors=colour, linestyles=style, linewidths=width)
         )
@@ -139,12 +151,7 @@ def draw_in_image(frame: Frame, pairing: Pairing) -> str | None:
     camera = frame.camera
     if camera is None or not camera.encoded or camera.sensor.camera_matrix is None:
         return None
-    image = matplotlib.image.imread(io.BytesIO(camera.encoded), format=_format(camera.encoded))
-    height, width = image.shape[:2]
-    with drawing(10.4, 10.4 * height / width) as figure:
-        figure.set_layout_engine("none")
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.imshow(image, cmap="gray", aspect="auto")
+    with image_figure(camera.encoded) as (figure, axes):
         groups = (
             (pairing.labels, ~pairing.found, MISSED, "-", 2.2),
             (pairing.labels, pairing.found, FOUND, "-", 3.0),
@@ -152,18 +159,31 @@ def draw_in_image(frame: Frame, pairing: Pairing) -> str | None:
             (pairing.detections, ~pairing.right, WRONG, "--", 1.5),
         )
         for boxes, chosen, colour, style, line_width in groups:
-            lines = _project_edges(boxes.select(chosen), frame)
+            lines = project_edges(boxes.select(chosen), frame)
             axes.add_collection(
                 LineCollection(lines, colors=colour, linestyles=style, linewidths=line_width)
             )
-        axes.set_xlim(-0.5, width - 0.5)
-        axes.set_ylim(height - 0.5, -0.5)
-        axes.set_axis_off()
-        figure.set_facecolor(INK)
         return as_jpeg(figure)
 
 
-def _project_edges(boxes: Boxes, frame: Frame) -> list[NDArray[np.float64]]:
+@contextmanager
+def image_figure(encoded: bytes, width_in: float = 10.4) -> Iterator[tuple[Figure, Axes]]:
+    """Yield a figure that an image fills, and axes in its pixels."""
+    image = matplotlib.image.imread(io.BytesIO(encoded), format=_format(encoded))
+    height, width = image.shape[:2]
+    with drawing(width_in, width_in * height / width) as figure:
+        figure.set_layout_engine("none")
+        figure.set_facecolor(INK)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.imshow(image, cmap="gray", aspect="auto")
+        axes.set_xlim(-0.5, width - 0.5)
+        axes.set_ylim(height - 0.5, -0.5)
+        axes.set_autoscale_on(False)
+        axes.set_axis_off()
+        yield figure, axes
+
+
+def project_edges(boxes: Boxes, frame: Frame) -> list[NDArray[np.float64]]:
     """Return (2, 2) pixel ends of the box edges that lie wholly before the camera."""
     if frame.camera is None or frame.camera.sensor.camera_matrix is None or len(boxes) == 0:
         return []

@@ -1,8 +1,11 @@
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from admlops.kubeflow.local import Relay, make_progress
+from admlops.errors import DataError
+from admlops.kubeflow.local import Relay, find_artifact, make_progress
 
 
 def relay() -> tuple[Relay, io.StringIO, io.StringIO]:
@@ -37,3 +40,20 @@ def test_tasks_from_the_cache_are_counted() -> None:
     taken, _, _ = relay()
     taken.write("INFO - Task collect cache hit (key=abc); reusing outputs\n")
     assert (taken.num_cached, taken.seconds) == (1, {})
+
+
+def test_the_newest_artifact_is_found_and_a_missing_one_lists_the_others(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="run the pipeline first"):
+        find_artifact(tmp_path, "train_and_publish", "train", "model")
+    for stamp in ("2026-01-02-00-00-00-000001", "2026-01-10-00-00-00-000001"):
+        (tmp_path / "runs" / f"train-and-publish-{stamp}" / "gate" / "verdict").mkdir(parents=True)
+    earlier = tmp_path / "runs" / "train-and-publish-2026-01-02-00-00-00-000001" / "train" / "model"
+    earlier.mkdir(parents=True)
+    (tmp_path / "runs" / "train-and-publish-second-2026-01-11" / "gate" / "verdict").mkdir(
+        parents=True
+    )
+    found = find_artifact(tmp_path, "train_and_publish", "gate", "verdict")
+    assert found.parts[-3] == "train-and-publish-2026-01-10-00-00-00-000001"
+    assert find_artifact(tmp_path, "train_and_publish", "train", "model") == earlier
+    with pytest.raises(DataError, match="left evaluate/evaluation; the last one left gate/verdict"):
+        find_artifact(tmp_path, "train_and_publish", "evaluate", "evaluation")
