@@ -1,7 +1,7 @@
 # The only entry points, for people and CI alike. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup check format test golden demo bench bench-mining overfit-kitti compile docs lock clean manifests images images-check locks
+.PHONY: help setup check format test golden demo bench bench-mining overfit-kitti compile docs lock clean manifests images images-check images-push locks unchanged dist
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -86,11 +86,21 @@ manifests: $(READY) ## Build every overlay, validate it against Kubernetes' sche
 images: ## Build the images of all ROLES= with docker or buildah; BASE_IMAGE= and REGISTRY= choose.
 	images/build.sh $(ROLES)
 
+images-push: ## Push the images of all ROLES= to REGISTRY=.
+	images/push.sh $(ROLES)
+
 images-check: $(READY) ## Build the image `data` without a registry and run a component in it; needs root, buildah.
 	$(BIN)/python images/check.py pipelines/compiled/train_and_publish.yaml
 
 locks: $(READY) ## Write the images' lock files from requirements/dev.txt.
 	$(BIN)/python images/write_locks.py
+
+unchanged: ## Fail where generated files are not those that are checked in; run compile and docs before.
+	@! git status --porcelain -- pipelines/compiled docs/reference | grep .
+
+dist: $(READY) ## Build the wheel into dist/; TAG=v1.2.3 must name its version.
+	@test -z "$(TAG)" || grep -qx 'version = "$(TAG:v%=%)"' pyproject.toml || { echo 'TAG=$(TAG) is not the version in pyproject.toml' >&2; exit 1; }
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## Delete environments and run folders.
 	rm -rf $(VENV) $(TRITON_VENV) .admlops
