@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from admlops.errors import DataError
-from admlops.formats.kitti.image import image_size_px
+from admlops.formats.image_file import image_size_px
 from admlops.recordings.events import ImageEvent
 
 MAX_PIXELS = 200_000_000

@@ -3,7 +3,7 @@ import pytest
 
 from admlops.errors import DataError
 from admlops.formats.kitti.calibration import EGO_FROM_RECTIFIED, KittiCalibration
-from admlops.formats.kitti.image import image_size_px
+from admlops.formats.image_file import image_size_px
 from admlops.geometry.pose import make_transform, rotation_about_z, transform_points
 from admlops.structures.frame import CalibratedSensor
 

@@ -1,0 +1,132 @@
+"""What readers share: what is wrong with a frame is noted while the rest of it is read."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.checks.rules import find
+from admlops.formats.image_file import image_size_px
+from admlops.formats.source import CategoryTable, Mapped, ReadResult
+from admlops.structures.boxes import Boxes
+from admlops.structures.finding import Finding
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame
+
+MAX_COORDINATE_M = 500.0
+MAX_FILE_BYTES = 1 << 30
+"""No file of a frame is so large; one that says so is damaged or hostile."""
+
+ValueT = TypeVar("ValueT")
+
+
+class FrameReading:
+    """What was found while one frame is read.
+
+    Attributes:
+        root: where the source is; findings name files below it.
+        findings: so far.
+        mapped: what became of the categories of its boxes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.findings: list[Finding] = []
+        self.mapped: Mapped = Counter()
+
+    def note(self, rule_id: str, where: Path | str, what: str) -> None:
+        """Add a finding about a file of the source, or about something it names."""
+        if isinstance(where, Path) and where.is_relative_to(self.root):
+            where = where.relative_to(self.root)
+        self.findings.append(find(rule_id, str(where), what))
+
+    def result(self, frame: Frame | None) -> ReadResult:
+        """Return the frame, unless an error was found."""
+        is_refused = any(finding.rule.severity == "error" for finding in self.findings)
+        return ReadResult(None if is_refused else frame, tuple(self.findings), self.mapped)
+
+    def bytes_of(self, path: Path) -> bytes | None:
+        """Return what a file holds, or None with a finding."""
+        try:
+            size = path.stat().st_size
+            if size > MAX_FILE_BYTES:
+                self.note("READ002", path, f"{size} bytes, more than a frame can hold")
+                return None
+            return path.read_bytes()
+        except OSError as error:
+            self.note("READ001", path, f"cannot be read ({error.strerror})")
+            return None
+
+    def points(self, points: NDArray[np.float32], where: Path) -> NDArray[np.float32] | None:
+        """Return (N, 4) points that are finite and within reach, or None with a finding."""
+        if len(points) == 0:
+            self.note("READ002", where, "no points")
+            return None
+        is_finite = np.isfinite(points).all(axis=1)
+        if not is_finite.all():
+            num_bad = int((~is_finite).sum())
+            self.note("READ003", where, f"{num_bad} of {len(points)} points are not finite")
+            return None
+        far_m = np.abs(points[:, :3]).max(axis=1)
+        if far_m.max() > MAX_COORDINATE_M:
+            num_far = int((far_m > MAX_COORDINATE_M).sum())
+            what = f"{num_far} of {len(points)} points beyond {MAX_COORDINATE_M:.0f} m"
+            self.note("READ004", where, f"{what}, the farthest at {far_m.max():.4g} m")
+            return None
+        return points
+
+    def image(self, path: Path, sensor: CalibratedSensor) -> CameraImage | None:
+        """Return an image with its size, or None with a finding."""
+        encoded = self.bytes_of(path)
+        if encoded is None:
+            return None
+        try:
+            width_px, height_px = image_size_px(encoded)
+        except ValueError as error:
+            self.note("READ007", path, f"{error} ({len(encoded)} bytes)")
+            return None
+        return CameraImage(sensor, encoded, width_px, height_px)
+
+    def boxes(self, boxes: Boxes, table: CategoryTable, where: Path | str) -> Boxes | None:
+        """Return boxes of the source's categories as boxes of ours, or None with a finding."""
+        unknown = table.unknown(boxes.category)
+        if unknown:
+            what = f"{', '.join(map(repr, unknown))}; known are {', '.join(table.names)}"
+            self.note("READ010", where, what)
+            return None
+        rows_7 = boxes.as_7()
+        is_bad = ~(np.isfinite(rows_7).all(axis=1) & (rows_7[:, 3:6] > 0).all(axis=1))
+        if is_bad.any():
+            first = int(np.flatnonzero(is_bad)[0])
+            numbers = ", ".join(f"{value:g}" for value in rows_7[first])
+            self.note("READ011", where, f"box {first} is {numbers}")
+            return None
+        categories, kept, self.mapped = table.apply(boxes.category)
+        return boxes.select(kept).replace(category=categories)
+
+
+class Latest(Generic[ValueT]):
+    """Remembers the last few values that were made, by key: a log's tables, a sequence's labels.
+
+    What it remembers stays behind when the object is sent to another process.
+    """
+
+    def __init__(self, make: Callable[[str], ValueT], num_kept: int = 2) -> None:
+        self._make = make
+        self._num_kept = num_kept
+        self._values: OrderedDict[str, ValueT] = OrderedDict()
+
+    def __call__(self, key: str) -> ValueT:
+        """Return the value of a key."""
+        if key not in self._values:
+            self._values[key] = self._make(key)
+            if len(self._values) > self._num_kept:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        return self._values[key]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how another process makes it, empty."""
+        return Latest, (self._make, self._num_kept)
