@@ -2,13 +2,14 @@
 
 A detector is trained on few labelled frames of a common kind of road. A large pool mixes that kind
 with a small share of rare scenes (rain, many cyclists and pedestrians), which validation weighs
-like the common ones. Random asks for a number of frames; mining asks until the true boxes cost as
-much (or, with --unit frames, for as many frames). The simulator labels them, a fresh detector is
-trained for the same number of steps, and both are scored on the same validation frames: average
-precision by centre distance (0.5 to 4 m), mean over the categories. The difference per seed is
-paired; its 95 % interval is Student's. The outcome is printed and written as it is.
+like the common ones. Random asks for a number of frames; mining asks, in its order, for what still
+fits into the same number of true boxes (or, with --unit frames, for as many frames). The simulator
+labels them, a fresh detector is trained for the same number of steps, and both are scored on the
+same validation frames, all of them and the rare ones alone: average precision by centre distance
+(0.5 to 4 m), mean over the categories. The difference per seed is paired; its 95 % interval is
+Student's. The outcome is printed, drawn and written as it is.
 
-Run: python -m bench.mining [--seeds 6] [--frames 16] [--steps 100] [--unit frames|boxes]
+Run: python -m bench.mining [--seeds 8] [--frames 16] [--steps 100] [--unit frames|boxes]
 """
 
 import argparse
@@ -30,7 +31,6 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from admlops.curation.mining import SignalWeights
 from admlops.lake.store import Dataset
 from admlops.simulation.config import LidarConfig, ObjectRates, SceneGroup, WorldConfig
 from admlops.simulation.world import oracle_labels, simulate
@@ -43,6 +43,7 @@ from admlops.structures.label_request import LabelRequest
 from admlops.structures.manifest import Manifest
 from admlops.training.config import TrainConfig
 from admlops.training.presets import train_small
+from bench.mining_plot import draw_mining
 
 REACH_M = 38.4
 """How far the detector looks forward, and half as far to each side: a grid of 96 x 96 cells."""
@@ -115,18 +116,22 @@ class Experiment:
 
     def run(self) -> Iterator[Outcome]:
         """Yield the detector before mining, then one outcome per strategy."""
-        evaluation, scores = self._evaluate("first", self.first, self._model)
+        judged, evaluation, scores = self._evaluate("first", self.first, self._model)
         yield self._outcome("before", scores, [])
-        pool = self._predict("first", self.first, self._model, "pool")
-        inputs = MineInputs(self.first, pool, evaluation)
+        pool = self._predict("first", self.first, self._model, "split = 'pool'")
+        inputs = MineInputs(self.first, pool, evaluation, judged)
         budget = math.inf
         for strategy in ("random", "mined"):
             keys = self._ask(strategy, inputs, budget)
             if strategy == "random" and self.setting.unit == "boxes":
                 budget = self._count_boxes(keys)
             labelled = self._label(strategy, keys)
-            _, scores = self._evaluate(strategy, labelled, self._train(strategy, labelled))
+            *_, scores = self._evaluate(strategy, labelled, self._train(strategy, labelled))
             yield self._outcome(strategy, scores, keys)
+
+    @property
+    def _rare_log(self) -> str:
+        return f"synthetic-{self.worlds[1].seed}"
 
     def _frames(self) -> Iterator[Frame]:
         for world in self.worlds:
@@ -150,36 +155,45 @@ class Experiment:
         train(TrainInputs(dataset), TrainOutputs(model), self._train_config())
         return model
 
-    def _predict(self, name: str, dataset: Path, model: Path, split: str) -> Path:
-        folder = self.folder / f"predictions_{name}_{split}"
-        predict(PredictInputs(dataset, model), PredictOutputs(folder), PredictConfig(split=split))
+    def _predict(self, name: str, dataset: Path, model: Path, condition: str) -> Path:
+        folder = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"predictions_{name}_")) / "out"
+        config = PredictConfig(split="", condition=condition)
+        predict(PredictInputs(dataset, model), PredictOutputs(folder), config)
         return folder
 
-    def _evaluate(self, name: str, dataset: Path, model: Path) -> tuple[Path, dict[str, float]]:
-        predictions = self._predict(name, dataset, model, "val")
-        folder = self.folder / f"evaluation_{name}"
-        config = EvaluateConfig(categories=CATEGORIES, bootstrap={"num_draws": 0})
-        scores = evaluate(
-            EvaluateInputs(dataset, predictions), EvaluateOutputs(evaluation=folder), config
-        )
-        return folder, scores
+    def _evaluate(
+        self, name: str, dataset: Path, model: Path
+    ) -> tuple[Path, Path, dict[str, float]]:
+        """Return predictions and evaluation of all validation frames, and their scores."""
+        found = {}
+        rare_only = f"split = 'val' AND log = '{self._rare_log}'"
+        for part, condition in (("", "split = 'val'"), ("rare_", rare_only)):
+            predictions = self._predict(name, dataset, model, condition)
+            folder = self.folder / f"{part}evaluation_{name}"
+            config = EvaluateConfig(categories=CATEGORIES, bootstrap={"num_draws": 0})
+            inputs = EvaluateInputs(dataset, predictions)
+            scores = evaluate(inputs, EvaluateOutputs(evaluation=folder), config)
+            kept = [_number(scores, f"{category}_distance_ap") for category in CATEGORIES]
+            names = [f"{part}{category}_ap" for category in CATEGORIES]
+            figures = dict(zip(names, kept, strict=True))
+            found[part] = (predictions, folder, {f"{part}mean_ap": float(np.mean(kept))} | figures)
+        predictions, folder, scores = found[""]
+        return predictions, folder, scores | found["rare_"][2]
 
     def _ask(self, strategy: str, inputs: MineInputs, max_boxes: float) -> list[FrameKey]:
-        """Return the frames that a strategy asks for, until their true boxes pass the budget."""
+        """Return the frames that a strategy asks for and whose true boxes fit into the budget."""
         by_boxes = self.setting.unit == "boxes" and strategy == "mined"
         config = MineConfig(
             num_frames=self.setting.num_frames * (3 if by_boxes else 1),
             strategy=strategy,
             seed=self.seed,
-            weights=SignalWeights(),
         )
         folder = self.folder / f"request_{strategy}"
         mine(inputs, MineOutputs(folder), config)
         asked: list[FrameKey] = []
         for key in LabelRequest.read(folder).keys:
-            if self._count_boxes([*asked, key]) > max_boxes:
-                break
-            asked.append(key)
+            if self._count_boxes([*asked, key]) <= max_boxes:
+                asked.append(key)
         return asked
 
     def _truth(self, keys: Sequence[FrameKey]) -> dict:
@@ -203,15 +217,13 @@ class Experiment:
     def _outcome(
         self, strategy: str, scores: dict[str, float], keys: Sequence[FrameKey]
     ) -> Outcome:
-        rare_log = f"synthetic-{self.worlds[1].seed}"
-        kept = {f"{name}_ap": _number(scores, f"{name}_distance_ap") for name in CATEGORIES}
         return Outcome(
             seed=self.seed,
             strategy=strategy,
             frames=len(keys),
             boxes=self._count_boxes(keys),
-            rare_share=sum(key.log == rare_log for key in keys) / max(len(keys), 1),
-            scores=kept | {"mean_ap": float(np.mean(list(kept.values())))},
+            rare_share=sum(key.log == self._rare_log for key in keys) / max(len(keys), 1),
+            scores=scores,
         )
 
 
@@ -256,13 +268,13 @@ def summarize(outcomes: Sequence[Outcome]) -> dict[str, dict[str, tuple[float, f
 
 
 def verdict(summary: dict[str, dict[str, tuple[float, float, float]]]) -> str:
-    mean, low, high = summary["mean_ap"]["mined - random"]
-    figures = f"{mean:+.3f} mean AP (95 % interval {low:+.3f} to {high:+.3f})"
-    if low > 0:
-        return f"Mining beats chance here: {figures}."
-    if high < 0:
-        return f"Mining is worse than chance here: {figures}."
-    return f"No proof either way at this number of seeds: {figures}."
+    parts = []
+    for name, where in (("mean_ap", "all frames"), ("rare_mean_ap", "rare frames")):
+        mean, low, high = summary[name]["mined - random"]
+        outcome = "beats chance" if low > 0 else "is worse than chance" if high < 0 else "unproved"
+        figures = f"{mean:+.3f} mean AP (95 % interval {low:+.3f} to {high:+.3f})"
+        parts.append(f"{where}: mining {outcome}, {figures}")
+    return "; ".join(parts)
 
 
 def show(summary: dict[str, dict[str, tuple[float, float, float]]]) -> None:
@@ -292,7 +304,7 @@ def run_seed(seed: int, setting: Setting) -> list[Outcome]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--frames", type=int, default=16, help="what random asks for")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--unit", choices=("frames", "boxes"), default="boxes", help="of the cost")
@@ -311,6 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result["outcomes"] = [asdict(outcome) for outcome in outcomes]
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(draw_mining(result, given.json.with_suffix(".png")))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ def mine(
     predictions: Input[Artifact],
     request: Output[Artifact],
     evaluation: Input[Artifact] = None,
+    judged: Input[Artifact] = None,
+    rivals: Input[Artifact] = None,
 ) -> None:
     """Pick the unlabelled frames that are worth labelling next.
 
@@ -21,6 +23,8 @@ def mine(
         dataset: a dataset version in the lake, as a reference.
         predictions: detected boxes per frame.
         evaluation: scores, slices, curves and failures.
+        judged: detected boxes per labelled frame, of the same model.
+        rivals: detected boxes per frame, of other models.
         request: the frames to label, with reasons.
     """
     from admlops.steps.component import run_component
@@ -28,6 +32,12 @@ def mine(
     run_component(
         "mine",
         config,
-        inputs={"dataset": dataset, "predictions": predictions, "evaluation": evaluation},
+        inputs={
+            "dataset": dataset,
+            "predictions": predictions,
+            "evaluation": evaluation,
+            "judged": judged,
+            "rivals": rivals,
+        },
         outputs={"request": request},
     )

@@ -78,6 +78,7 @@ def closed_loop(
         dataset=dataset,
         predictions=pool.outputs["predictions"],
         evaluation=first.evaluation,
+        judged=first.predictions,
     )
     request = mined.outputs["request"]
     annotated = annotate(config=annotate_config, dataset=dataset, request=request)

@@ -57,15 +57,6 @@ class Ledger:
         """Return what all entries cost together."""
         return total_cost(entry.cost for entry in self.entries())
 
-    def remaining(self) -> LabelLimit:
-        """Return what may still be spent in either unit; None is without limit."""
-        spent = self.spent()
-        left = {}
-        for unit in LabelCost.model_fields:
-            limit = getattr(self._limit, unit)
-            left[unit] = None if limit is None else max(limit - getattr(spent, unit), 0.0)
-        return LabelLimit(**left)
-
     def spend(self, entry: LedgerEntry) -> bool:
         """Append an entry, once per request; return whether it is new.
 
@@ -103,15 +94,17 @@ class Ledger:
         return entries
 
     def _refuse_overspending(self, entries: Iterable[LedgerEntry], entry: LedgerEntry) -> None:
-        spent = total_cost(known.cost for known in entries)
+        known = list(entries)
+        spent = total_cost(entry.cost for entry in known)
         for unit in LabelCost.model_fields:
             before, cost = getattr(spent, unit), getattr(entry.cost, unit)
             limit = getattr(self._limit, unit)
             if limit is not None and before + cost > limit:
                 raise GateError(
                     f"{self._path}: label budget of {limit:g} {unit} would be passed: "
-                    f"{before:g} spent, request {entry.request_id} costs {cost:g}. "
-                    "Ask for less or raise the budget"
+                    f"{before:g} spent by {len(known)} earlier requests, request "
+                    f"{entry.request_id} costs {cost:g}. Ask for less, raise mine.limit.{unit}, or "
+                    "name another file in mine.ledger to start a new budget"
                 )
 
 

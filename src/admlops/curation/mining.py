@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from admlops.config import Config
+from admlops.curation.consistency import disagreement
+from admlops.curation.content import Content, balance_start
 from admlops.curation.descriptors import standardize
-from admlops.curation.selection import Limits, Pick, pick_diverse
+from admlops.curation.gains import Balance, Gain, Needs, Spread
+from admlops.curation.selection import Limits, Pick, pick_greedily
 from admlops.curation.signals import (
     Aggregate,
     UncertaintyMeasure,
-    category_weights,
     failure_density,
-    frame_rarity,
     frame_uncertainty,
     rank,
 )
@@ -25,15 +26,23 @@ from admlops.structures.label_request import RequestedFrame
 
 
 class SignalWeights(Config):
-    """How much each signal counts; each is a rank from 0 to 1 among the candidates."""
+    """How much each signal counts; each is from 0 to 1."""
 
-    uncertainty: float = Field(default=1.0, ge=0)
+    rarity: float = Field(default=1.0, ge=0)
+    """Expected labels, by how much they let each category grow; picks fill categories."""
+    requirement: float = Field(default=1.0, ge=0)
+    """Expected labels of what a requirement lacks; picks fill its cells."""
+    likeness: float = Field(default=1.0, ge=0)
+    """Likeness to the frames that `like` names."""
+    uncertainty: float = Field(default=0.05, ge=0)
     """The model's doubt about its own boxes."""
-    failure_similarity: float = Field(default=1.0, ge=0)
+    disagreement: float = Field(default=0.05, ge=0)
+    """Differences from what other models predict."""
+    failure_similarity: float = Field(default=0.05, ge=0)
     """Likeness to frames on which the model failed."""
-    rarity: float = Field(default=0.5, ge=0)
-    """Expected objects of categories that have few labels."""
-    diversity: float = Field(default=1.0, ge=0)
+    flicker: float = Field(default=0.05, ge=0)
+    """Boxes that neighbouring frames do not show."""
+    diversity: float = Field(default=0.05, ge=0)
     """Distance from what is labelled and what was picked before."""
 
 
@@ -44,6 +53,9 @@ class MiningRule(Config):
     """Frames to ask for at most."""
     max_boxes: float | None = Field(default=None, gt=0)
     """Boxes to ask for at most, by expectation."""
+    cost_power: float = Field(default=0.5, ge=0, le=1)
+    """A frame's worth is divided by this power of its expected boxes: 0 heeds worth alone, for
+    labels that are paid by the frame; 1 heeds worth per box."""
     weights: SignalWeights = SignalWeights()
     """How much each signal counts."""
     uncertainty: UncertaintyMeasure = "entropy"
@@ -52,10 +64,11 @@ class MiningRule(Config):
     """Doubt about a frame: sum, mean or max over its boxes."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Score from which a prediction is used; where the margin is smallest."""
-    min_score: float = Field(default=0.05, ge=0, le=1)
+    min_score: float = Field(default=0.1, ge=0, le=1)
     """Predictions below are ignored."""
     box_score: float = Field(default=0.3, ge=0, le=1)
-    """Predictions from here on count as boxes to draw."""
+    """Predictions from here on are boxes that a user would see, and are expected to be drawn where
+    no labelled frame says better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +80,20 @@ class Candidates:
         frame_ids: their names in the source format.
         predictions: the model's boxes of each.
         descriptors: (N, D) what each looks like.
+        content: what each is expected to hold.
+        supply: (N, G) boxes that each would bring to the cells that a requirement lacks.
+        rivals: boxes of each by every other model; empty where there is none.
+        flicker: (N,) how much its boxes differ from its neighbours'; empty where unknown.
     """
 
     keys: Sequence[FrameKey]
     frame_ids: Sequence[str]
     predictions: Sequence[Boxes]
     descriptors: NDArray[np.floating]
+    content: Content
+    supply: NDArray[np.float64]
+    rivals: Sequence[Sequence[Boxes]]
+    flicker: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +105,16 @@ class Experience:
         failure_counts: (F,) how often.
         labelled_descriptors: (L, D) frames that are labelled.
         label_counts: labels per category.
+        like_descriptors: (Q, D) frames that picks shall be like.
+        missing: (G,) boxes that cells of a requirement lack.
     """
 
     failure_descriptors: NDArray[np.floating]
     failure_counts: NDArray[np.float64]
     labelled_descriptors: NDArray[np.floating]
     label_counts: Mapping[str, int]
+    like_descriptors: NDArray[np.floating]
+    missing: NDArray[np.float64]
 
 
 def mine_frames(
@@ -98,65 +123,74 @@ def mine_frames(
     """Return the frames to label, most wanted first, with the reason for each."""
     if not candidates.keys:
         return []
-    pool, failed, labelled = _standardize_together(candidates, experience)
-    signals = score_candidates(candidates, experience, (pool, failed), rule)
+    pool, failed, like, labelled = _standardize_together(candidates, experience)
+    signals = score_candidates(candidates, experience.failure_counts, (pool, failed, like), rule)
     weights = rule.weights
     utility = sum(
         (getattr(weights, name) * values for name, values in signals.items()),
         start=np.zeros(len(pool)),
     )
-    cost = np.array([expected_boxes(boxes, rule.box_score) for boxes in candidates.predictions])
-    limits = Limits(rule.num_frames, cost, rule.max_boxes or float("inf"))
-    picks = pick_diverse(utility, pool, limits, weights.diversity, labelled)
-    return [_describe(candidates, signals, weights, pick, cost[pick.index]) for pick in picks]
+    content = candidates.content
+    counts = balance_start(experience.label_counts, content.categories)
+    gains: dict[str, tuple[float, Gain]] = {
+        "rarity": (weights.rarity, Balance(content.boxes, counts)),
+        "requirement": (weights.requirement, Needs(candidates.supply, experience.missing)),
+        "diversity": (weights.diversity, Spread(pool, labelled)),
+    }
+    max_boxes = rule.max_boxes or float("inf")
+    limits = Limits(rule.num_frames, content.cost, max_boxes, rule.cost_power)
+    picks = pick_greedily(utility, gains, limits)
+    return [_describe(candidates, signals, weights, pick) for pick in picks]
 
 
 def score_candidates(
     candidates: Candidates,
-    experience: Experience,
-    standardized: tuple[NDArray[np.float64], NDArray[np.float64]],
+    failure_counts: NDArray[np.float64],
+    standardized: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     rule: MiningRule,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return each signal as (N,) ranks in [0, 1] among the candidates.
+    """Return each signal that picks do not change as (N,) ranks in [0, 1] among the candidates.
 
     Args:
         candidates: the unlabelled frames.
-        experience: what is known from labelled ones.
-        standardized: descriptors of the candidates and of the failed frames, on one scale.
+        failure_counts: (F,) how often the model failed on each failed frame.
+        standardized: descriptors of the candidates, of the failed frames and of those that picks
+            shall be like, on one scale.
         rule: how doubt is measured.
     """
-    rarity_of = category_weights(experience.label_counts)
     doubts = [
         frame_uncertainty(boxes, rule.uncertainty, rule.aggregate, rule.threshold, rule.min_score)
         for boxes in candidates.predictions
     ]
-    rarities = [frame_rarity(b, rarity_of, rule.min_score) for b in candidates.predictions]
-    pool, failed = standardized
+    rivals = candidates.rivals or [()] * len(doubts)
+    quarrels = [
+        disagreement(boxes, others, rule.min_score)
+        for boxes, others in zip(candidates.predictions, rivals, strict=True)
+    ]
+    pool, failed, like = standardized
+    flicker = candidates.flicker if len(candidates.flicker) else np.zeros(len(doubts))
     return {
         "uncertainty": rank(doubts),
-        "failure_similarity": rank(failure_density(pool, failed, experience.failure_counts)),
-        "rarity": rank(rarities),
+        "disagreement": rank(quarrels),
+        "failure_similarity": rank(failure_density(pool, failed, failure_counts)),
+        "likeness": rank(failure_density(pool, like, np.ones(len(like)))),
+        "flicker": rank(flicker),
     }
-
-
-def expected_boxes(boxes: Boxes, min_score: float) -> float:
-    """Return how many boxes an annotator will probably draw: predictions of `min_score` on."""
-    return float(np.count_nonzero(boxes.score >= min_score))
 
 
 def _standardize_together(
     candidates: Candidates, experience: Experience
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return candidates', failed and labelled frames' descriptors on one scale."""
+) -> tuple[NDArray[np.float64], ...]:
+    """Return candidates', failed, wanted and labelled frames' descriptors on one scale."""
     width = candidates.descriptors.shape[1]
     parts = [
         candidates.descriptors,
         experience.failure_descriptors.reshape(-1, width),
+        experience.like_descriptors.reshape(-1, width),
         experience.labelled_descriptors.reshape(-1, width),
     ]
     whole = standardize(np.concatenate(parts))
-    first, second = len(parts[0]), len(parts[0]) + len(parts[1])
-    return whole[:first], whole[first:second], whole[second:]
+    return tuple(np.split(whole, np.cumsum([len(part) for part in parts])[:-1]))
 
 
 def _describe(
@@ -164,10 +198,8 @@ def _describe(
     signals: Mapping[str, NDArray[np.float64]],
     weights: SignalWeights,
     pick: Pick,
-    cost: float,
 ) -> RequestedFrame:
-    values = {name: float(ranks[pick.index]) for name, ranks in signals.items()}
-    values["diversity"] = pick.distance
+    values = {name: float(ranks[pick.index]) for name, ranks in signals.items()} | pick.gains
     strongest = max(values, key=lambda name: getattr(weights, name) * values[name])
     key = candidates.keys[pick.index]
     return RequestedFrame(
@@ -176,17 +208,23 @@ def _describe(
         timestamp_ns=key.timestamp_ns,
         frame_id=candidates.frame_ids[pick.index],
         score=round(pick.score, 6),
-        reason=_reason(strongest, values[strongest]),
+        reason=_reason(strongest, values[strongest], candidates.content, pick.index),
         signals={name: round(value, 6) for name, value in values.items()},
-        expected_boxes=cost,
+        expected_boxes=round(float(candidates.content.cost[pick.index]), 3),
     )
 
 
-def _reason(signal: str, value: float) -> str:
+def _reason(signal: str, value: float, content: Content, index: int) -> str:
     share = f"{100.0 * value:.0f} %"
+    held = zip(content.categories, content.boxes[index], strict=True)
+    found = ", ".join(f"{count:.1f} {name}" for name, count in held if count >= 0.5) or "little"
     return {
         "uncertainty": f"the model doubts its boxes more than in {share} of the candidates",
+        "disagreement": f"models differ more than in {share} of the candidates",
         "failure_similarity": f"more like frames it failed on than {share} of the candidates",
-        "rarity": f"more objects of rare categories expected than in {share} of the candidates",
+        "likeness": f"more like the frames that were named than {share} of the candidates",
+        "flicker": f"boxes come and go more than in {share} of the candidates",
+        "rarity": f"fills categories with few labels: {found} expected; {share} of the best",
+        "requirement": f"closes gaps of the requirement: {found} expected; {share} of the best",
         "diversity": f"unlike what is labelled or picked: {share} of the largest distance",
     }[signal]

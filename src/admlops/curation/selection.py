@@ -1,11 +1,12 @@
-"""Picking frames that are wanted and unlike each other."""
+"""Picking frames one after the other, each the best after what was picked before."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from admlops.curation.signals import squared_distances
+from admlops.curation.gains import Gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,80 +15,60 @@ class Pick:
 
     Attributes:
         index: its place among the candidates.
-        score: its utility with the weighted distance, when it was picked.
-        distance: how far it was from everything picked or labelled, 1 the farthest of all.
+        score: its worth for its price, when it was picked.
+        gains: what it brought by each gain's name, where the best at the start is 1.
     """
 
     index: int
     score: float
-    distance: float
+    gains: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What stops picking.
+    """What stops picking, and how much price counts.
 
     Attributes:
         num_frames: picks at most.
         cost: (N,) cost of each candidate.
         max_cost: cost of all picks together at most.
+        cost_power: worth is divided by this power of the cost: 0 looks at worth alone, 1 at worth
+            per box.
     """
 
     num_frames: int
     cost: NDArray[np.float64]
     max_cost: float = float("inf")
+    cost_power: float = 0.0
 
 
-def pick_diverse(
-    utility: NDArray[np.float64],
-    descriptors: NDArray[np.float64],
-    limits: Limits,
-    diversity: float,
-    labelled: NDArray[np.float64] | None = None,
+def pick_greedily(
+    utility: NDArray[np.float64], gains: Mapping[str, tuple[float, Gain]], limits: Limits
 ) -> list[Pick]:
-    """Return picks in order, each the best by utility plus weighted distance to what is covered.
+    """Return picks in order, each the best by utility plus weighted gains for its price.
 
-    With utility alone this is a ranking; with diversity alone it is the greedy 2-approximation of
-    the k-centre problem, started from the labelled frames (Sener and Savarese, "Active learning
-    for convolutional neural networks: a core-set approach", 2018). Ties go to the first.
+    Ties go to the first; a candidate that would pass the cost is passed over.
 
     Args:
-        utility: (N,) how much each candidate is wanted.
-        descriptors: (N, D) standardized descriptors.
-        limits: what stops picking; a candidate that would pass the cost is passed over.
-        diversity: weight of the distance.
-        labelled: (L, D) descriptors of frames that are labelled already.
+        utility: (N,) what each candidate is worth whatever is picked.
+        gains: weight and gain by name.
+        limits: what stops picking.
     """
-    if len(utility) == 0:
-        return []
-    nearest = _first_distances(descriptors, labelled)
-    scale = float(nearest.max(initial=0.0)) or 1.0
     free = np.ones(len(utility), dtype=np.bool_)
+    price = np.maximum(limits.cost, 1.0) ** limits.cost_power
     picks: list[Pick] = []
     spent = 0.0
     while len(picks) < limits.num_frames:
         free &= limits.cost <= limits.max_cost - spent
         if not free.any():
             break
-        distance = nearest / scale
-        total = np.where(free, utility + diversity * distance, -np.inf)
-        index = int(np.argmax(total))
-        picks.append(Pick(index, float(total[index]), float(distance[index])))
+        now = {name: gain.values() for name, (_, gain) in gains.items()}
+        worth = utility + sum(weight * now[name] for name, (weight, _) in gains.items())
+        index = int(np.argmax(np.where(free, worth / price, -np.inf)))
+        brought = {name: float(values[index]) for name, values in now.items()}
+        picks.append(Pick(index, float(worth[index] / price[index]), brought))
         free[index] = False
         spent += float(limits.cost[index])
-        reached = np.sqrt(squared_distances(descriptors, descriptors[index : index + 1])[:, 0])
-        nearest = np.minimum(nearest, reached)
+        for _, gain in gains.values():
+            gain.take(index)
     return picks
-
-
-def _first_distances(
-    descriptors: NDArray[np.float64], labelled: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
-    """Return (N,) distances to the labelled frames, or to the mean where there are none."""
-    if labelled is None or len(labelled) == 0:
-        return np.linalg.norm(descriptors - descriptors.mean(axis=0), axis=1)
-    nearest = np.full(len(descriptors), np.inf)
-    for start in range(0, len(labelled), 256):
-        part = squared_distances(descriptors, labelled[start : start + 256])
-        nearest = np.minimum(nearest, part.min(axis=1))
-    return np.sqrt(nearest)

@@ -1,6 +1,6 @@
 """What makes an unlabelled frame worth labelling, one figure per frame and signal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -45,28 +45,6 @@ def frame_uncertainty(
     if aggregate == "max":
         return float(values.max())
     return float(values.sum() if aggregate == "sum" else values.mean())
-
-
-def category_weights(label_counts: Mapping[str, int]) -> dict[str, float]:
-    """Return how rare each labelled category is: 1 for the rarest, falling with the root of counts.
-
-    Counts of zero are treated as one.
-    """
-    if not label_counts:
-        return {}
-    roots = {name: np.sqrt(max(count, 1)) for name, count in label_counts.items()}
-    rarest = min(roots.values())
-    return {name: float(rarest / root) for name, root in roots.items()}
-
-
-def frame_rarity(boxes: Boxes, weights: Mapping[str, float], min_score: float = 0.05) -> float:
-    """Return the expected number of objects of a frame, each counted by its category's rarity.
-
-    A category that was never labelled counts fully.
-    """
-    kept = boxes.score >= min_score
-    rarity = np.array([weights.get(name, 1.0) for name in boxes.category[kept]], dtype=np.float64)
-    return float(np.sum(boxes.score[kept] * rarity))
 
 
 def failure_density(

@@ -20,6 +20,10 @@ Network = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[np.float32
 """A network: named inputs (`NETWORK_INPUTS`) to named outputs (`config.output_names`)."""
 
 
+FRAME_EMBEDDING = "frame_embedding"
+"""Name of a further output that describes the frame as a whole, where a network has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detections:
     """What was found in a cloud.
@@ -29,12 +33,14 @@ class Detections:
         num_points: points of the cloud.
         num_points_invalid: points dropped because a value was NaN or infinite.
         num_points_used: points that lie in the detector's range and fit into the pillars.
+        embedding: (D,) what the cloud looks like to the network; None where it does not tell.
     """
 
     boxes: Boxes
     num_points: int
     num_points_invalid: int
     num_points_used: int
+    embedding: NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -61,11 +67,12 @@ class Predictor:
         """
         points = check_points(points_in_ego)
         pillars = self._voxelizer(points)
-        if len(pillars) == 0:
-            boxes = Boxes.empty()
-        else:
-            boxes = decode(self._network(pillars.as_inputs()), self.config)
-        return Detections(boxes, len(points), pillars.num_points_invalid, len(pillars.point_pillar))
+        boxes, embedding = Boxes.empty(), None
+        if len(pillars):
+            outputs = self._network(pillars.as_inputs())
+            boxes, embedding = decode(outputs, self.config), outputs.get(FRAME_EMBEDDING)
+        used = len(pillars.point_pillar)
+        return Detections(boxes, len(points), pillars.num_points_invalid, used, embedding)
 
 
 def check_points(points: NDArray[Any]) -> NDArray[np.float32]:

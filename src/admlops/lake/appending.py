@@ -1,7 +1,7 @@
 """Streaming frames into a dataset: bounded memory, idempotent, atomic, safe beside others."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lance
@@ -104,12 +104,23 @@ def payload_bytes(frame: Frame) -> int:
 
 
 def append_frames(
-    dataset: lance.LanceDataset, frames: Iterable[Frame], options: Mapping[str, str]
+    dataset: lance.LanceDataset,
+    frames: Iterable[Frame],
+    options: Mapping[str, str],
+    *,
+    whole: bool = False,
 ) -> tuple[lance.LanceDataset, FrameFeed]:
     """Append what is new among `frames`, one version per commit; return the last one.
 
     A commit holds only frames that were absent, in the source's order, so a killed append that is
     run again continues where it stopped and ends with the same rows in the same order.
+
+    Args:
+        dataset: the latest version.
+        frames: read once, from the front.
+        options: storage options.
+        whole: commit once, when all is written: a reader sees all of it or nothing, and a killed
+            append starts anew.
 
     Raises:
         DataError: the dataset cannot be written.
@@ -117,27 +128,50 @@ def append_frames(
     """
     dataset = remove_duplicates(dataset)
     feed = FrameFeed(iter(frames), load_sensor_digests(dataset))
+    fragments: list[lance.FragmentMetadata] = []
     while feed.has_more():
         read_version = dataset.version
-        fragments = _write(dataset, feed, options)
-        with explain_errors(dataset.uri, "committing frames"):
-            dataset = lance.LanceDataset.commit(
-                dataset,
-                lance.LanceOperation.Append(fragments),
-                read_version=read_version,
-                storage_options=dict(options) or None,
-            )
+        fragments += write_next_fragments(dataset, feed, options)
+        if whole and feed.has_more():
+            continue
+        dataset, num_doubled = commit_fragments(dataset, fragments, options)
+        fragments = []
         if dataset.version != read_version + 1:
-            num_rows = dataset.count_rows()
-            dataset = remove_duplicates(dataset)
-            feed.note_duplicates(num_rows - dataset.count_rows())
+            feed.note_duplicates(num_doubled)
             feed.present |= load_sensor_digests(dataset)
     return dataset, feed
 
 
-def _write(
+def commit_fragments(
+    dataset: lance.LanceDataset,
+    fragments: Sequence[lance.FragmentMetadata],
+    options: Mapping[str, str],
+) -> tuple[lance.LanceDataset, int]:
+    """Make written fragments rows of a new version.
+
+    Returns:
+        The version, and how many of the rows were removed because another writer had added the
+        same frames in the meantime.
+    """
+    read_version = dataset.version
+    with explain_errors(dataset.uri, "committing frames"):
+        dataset = lance.LanceDataset.commit(
+            dataset,
+            lance.LanceOperation.Append(list(fragments)),
+            read_version=read_version,
+            storage_options=dict(options) or None,
+        )
+    if dataset.version == read_version + 1:
+        return dataset, 0
+    num_rows = dataset.count_rows()
+    dataset = remove_duplicates(dataset)
+    return dataset, int(num_rows - dataset.count_rows())
+
+
+def write_next_fragments(
     dataset: lance.LanceDataset, feed: FrameFeed, options: Mapping[str, str]
 ) -> list[lance.FragmentMetadata]:
+    """Write the frames of the next commit into files that no version holds."""
     reader = pa.RecordBatchReader.from_batches(COLUMNS, feed.commit_batches())
     try:
         with explain_errors(dataset.uri, "writing frames"):

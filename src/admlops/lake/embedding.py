@@ -14,6 +14,12 @@ from admlops.lake.schema import EMBEDDING_PREFIX, KEY_COLUMNS
 from admlops.lake.storage import explain_errors
 from admlops.structures.frame import FrameKey
 
+INDEX_TYPE = "IVF_FLAT"
+NUM_PROBES = 20
+"""Cells that are searched: of a million vectors 2 %."""
+MIN_INDEXED = 10_000
+"""Vectors from which on an index pays."""
+
 Vectors = Mapping[FrameKey, NDArray[np.float32]]
 
 
@@ -69,10 +75,7 @@ def read_embedding(dataset: lance.LanceDataset, name: str) -> NDArray[np.float32
     Raises:
         DataError: the dataset has no such embedding; the message lists those it has.
     """
-    if name not in list_embeddings(dataset):
-        has = ", ".join(list_embeddings(dataset)) or "none"
-        raise DataError(f"{dataset.uri}: no embedding is called {name!r}; there are: {has}")
-    column = EMBEDDING_PREFIX + name
+    column = _existing(dataset, name)
     width = dataset.schema.field(column).type.list_size
     with explain_errors(dataset.uri, "reading an embedding"):
         found = dataset.to_table(columns=[column])[column].combine_chunks()
@@ -80,6 +83,68 @@ def read_embedding(dataset: lance.LanceDataset, name: str) -> NDArray[np.float32
     valid = found.is_valid().to_numpy(zero_copy_only=False)
     vectors[valid] = found.drop_null().flatten().to_numpy().reshape(-1, width)
     return vectors
+
+
+def index_embedding(dataset: lance.LanceDataset, name: str) -> lance.LanceDataset:
+    """Return the version with an inverted-file index of the vectors, which `find_nearest` uses.
+
+    Vectors are stored whole in about as many cells as the root of their number.
+
+    Raises:
+        DataError: the dataset has no such embedding, or fewer vectors than pay an index.
+    """
+    column = _existing(dataset, name)
+    with explain_errors(dataset.uri, "counting vectors"):
+        count = dataset.count_rows(f"{column} IS NOT NULL")
+    if count < MIN_INDEXED:
+        raise DataError(
+            f"{dataset.uri}: {count} frames have the embedding {name!r}; from {MIN_INDEXED} on an "
+            "index pays, below that every search looks at all of them"
+        )
+    with explain_errors(dataset.uri, "indexing an embedding"):
+        return dataset.create_index(
+            column, INDEX_TYPE, metric="L2", num_partitions=int(np.sqrt(count)), replace=True
+        )
+
+
+def find_nearest(
+    dataset: lance.LanceDataset,
+    name: str,
+    vector: NDArray[np.floating],
+    count: int,
+    condition: str = "",
+) -> list[tuple[FrameKey, float]]:
+    """Return the keys of the nearest frames and their Euclidean distances, nearest first.
+
+    Raises:
+        DataError: the dataset has no such embedding, the vector has another length, or the
+            condition is wrong.
+    """
+    column = _existing(dataset, name)
+    width = dataset.schema.field(column).type.list_size
+    if vector.shape != (width,):
+        raise DataError(
+            f"{dataset.uri}: the embedding {name!r} has {width} values, the vector that is looked "
+            f"for has shape {vector.shape}"
+        )
+    nearest = {"column": column, "q": vector.astype(np.float32), "k": count, "nprobes": NUM_PROBES}
+    with explain_errors(dataset.uri, f"searching {name!r} where {condition or 'true'}"):
+        found = dataset.scanner(
+            columns=[*KEY_COLUMNS, "_distance"],
+            nearest=nearest,
+            filter=condition or None,
+            prefilter=bool(condition),
+        ).to_table()
+    squared = found["_distance"].to_numpy()
+    return list(zip(keys_of(found), np.sqrt(squared).astype(float).tolist(), strict=True))
+
+
+def _existing(dataset: lance.LanceDataset, name: str) -> str:
+    """Return the column of an embedding that is there."""
+    if name not in list_embeddings(dataset):
+        has = ", ".join(list_embeddings(dataset)) or "none"
+        raise DataError(f"{dataset.uri}: no embedding is called {name!r}; there are: {has}")
+    return EMBEDDING_PREFIX + name
 
 
 def _width(dataset: lance.LanceDataset, column: str, vectors: Vectors) -> int:

@@ -1,14 +1,14 @@
 """New labels for frames that are in the lake: only the label columns are written again."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import lance
 import pyarrow as pa
 
 from admlops.errors import DataError
 from admlops.lake.appending import keys_of
-from admlops.lake.encoding import encode_boxes, label_digest
+from admlops.lake.encoding import decode_boxes, encode_boxes, label_digest
 from admlops.lake.schema import KEY_COLUMNS
 from admlops.lake.storage import explain_errors
 from admlops.structures.boxes import Boxes
@@ -34,6 +34,50 @@ def relabel_frames(
     if changes.num_rows == 0:
         return dataset, 0
     return commit_columns(dataset, changes, options), changes.num_rows
+
+
+def move_frames(
+    dataset: lance.LanceDataset, splits: Mapping[FrameKey, str], options: Mapping[str, str]
+) -> tuple[lance.LanceDataset, int]:
+    """Return the version with frames in other splits, and how many moved.
+
+    Raises:
+        DataError: a key is not in the dataset.
+        ServiceError: the object store failed.
+    """
+    with explain_errors(dataset.uri, "reading splits"):
+        present = dataset.to_table(columns=[*KEY_COLUMNS, "split", "boxes"], with_row_id=True)
+    keys = keys_of(present)
+    _refuse_absent(dataset, splits, keys, "move")
+    before = present["split"].to_pylist()
+    rows = [row for row, key in enumerate(keys) if splits.get(key, before[row]) != before[row]]
+    if not rows:
+        return dataset, 0
+    moved = present.take(rows)
+    after = [splits[keys[row]] for row in rows]
+    boxes = decode_boxes(moved["boxes"].combine_chunks())
+    digests = [label_digest(labels, split) for labels, split in zip(boxes, after, strict=True)]
+    changes = pa.table(
+        {
+            "_rowid": moved["_rowid"],
+            "split": pa.array(after, pa.string()),
+            "label_digest": pa.array(digests, pa.string()),
+        }
+    )
+    return commit_columns(dataset, changes, options), len(rows)
+
+
+def _refuse_absent(
+    dataset: lance.LanceDataset, wanted: Iterable[FrameKey], keys: Iterable[FrameKey], doing: str
+) -> None:
+    present = set(keys)
+    every = list(wanted)
+    absent = [key for key in every if key not in present]
+    if absent:
+        raise DataError(
+            f"{dataset.uri}: {len(absent)} of {len(every)} frames to {doing} are not in the "
+            f"dataset, for example {', '.join(map(str, absent[:3]))}; ingest them first"
+        )
 
 
 def commit_columns(
@@ -78,12 +122,7 @@ def _changed_rows(
             columns=[*KEY_COLUMNS, "split", "label_digest"], with_row_id=True
         )
     where = {key: row for row, key in enumerate(keys_of(present))}
-    absent = [key for key in labels if key not in where]
-    if absent:
-        raise DataError(
-            f"{dataset.uri}: {len(absent)} of {len(labels)} frames to label are not in the "
-            f"dataset, for example {', '.join(map(str, absent[:3]))}; ingest them first"
-        )
+    _refuse_absent(dataset, labels, where, "label")
     splits = present["split"].to_pylist()
     old = present["label_digest"].to_pylist()
     row_ids = present["_rowid"].to_pylist()

@@ -22,7 +22,7 @@ from admlops.lake.opening import (
     open_latest,
 )
 from admlops.lake.reading import FrameReader
-from admlops.lake.relabelling import relabel_frames
+from admlops.lake.relabelling import move_frames, relabel_frames
 from admlops.lake.schema import BLOBS, KEY_COLUMNS, LICENCES_KEY
 from admlops.lake.storage import (
     StorageOptions,
@@ -153,18 +153,22 @@ class Dataset:
         digests = [FrameDigests(*values) for values in zip(*columns, strict=True)]
         return dict(zip(keys_of(table), digests, strict=True))
 
-    def append(self, frames: Iterable[Frame]) -> AppendReport:
+    def append(self, frames: Iterable[Frame], *, whole: bool = False) -> AppendReport:
         """Add the frames that the latest version does not hold, and move to the new version.
 
         Streams; killed at any moment it leaves the last committed version, and run again it ends
         as if it had not been killed. An error of the source leaves what was committed before it.
+
+        Args:
+            frames: read once, from the front.
+            whole: make one version of all, so that a kill or an error leaves nothing of it.
 
         Raises:
             DataError: the dataset cannot be written.
             ServiceError: the object store failed.
         """
         latest = self._latest()
-        table, feed = append_frames(latest, frames, self._options)
+        table, feed = append_frames(latest, frames, self._options, whole=whole)
         self._move_to(table)
         return AppendReport(feed.num_added, feed.num_present, self.version, tuple(feed.conflicts))
 
@@ -186,6 +190,17 @@ class Dataset:
         self._move_to(table)
         return num_changed
 
+    def move(self, splits: Mapping[FrameKey, str]) -> int:
+        """Put frames into other splits in a new version; return how many moved.
+
+        Raises:
+            DataError: a key is not in the dataset.
+            ServiceError: the object store failed.
+        """
+        table, num_moved = move_frames(self._latest(), splits, self._options)
+        self._move_to(table)
+        return num_moved
+
     def add_embedding(self, name: str, vectors: Mapping[FrameKey, NDArray[np.float32]]) -> None:
         """Give frames a vector of that name in a new version; other frames keep theirs.
 
@@ -205,6 +220,37 @@ class Dataset:
     def embeddings(self) -> list[str]:
         """Return the names of the embeddings."""
         return embedding.list_embeddings(self._table)
+
+    def index_embedding(self, name: str) -> None:
+        """Make `nearest` fast in a new version; frames that are added later are found all the same.
+
+        Raises:
+            DataError: there is no such embedding, or too few frames have one.
+        """
+        self._move_to(embedding.index_embedding(self._latest(), name))
+
+    def nearest(
+        self, name: str, vector: NDArray[np.floating], count: int, condition: str = ""
+    ) -> list[tuple[FrameKey, float]]:
+        """Return the frames whose vectors are nearest to one, and their distances, nearest first.
+
+        Args:
+            name: of the embedding.
+            vector: (D,) what is looked for.
+            count: frames at most.
+            condition: what the frames must meet, in Lance's SQL on the columns.
+
+        Raises:
+            DataError: there is no such embedding, or the vector or the SQL does not fit.
+        """
+        return embedding.find_nearest(self._table, name, vector, count, condition)
+
+    def poses(self) -> NDArray[np.float64]:
+        """Return (num_frames, 4, 4) `global_from_ego`; identity where the source has none."""
+        with explain_errors(self._uri, "reading poses"):
+            column = self._table.to_table(columns=["global_from_ego"])["global_from_ego"]
+        values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(values, np.float64).reshape(-1, 4, 4)
 
     def keys(self) -> list[FrameKey]:
         """Return the key of each row."""

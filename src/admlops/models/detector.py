@@ -15,6 +15,8 @@ from admlops.detection.config import (
     PointPillarsConfig,
 )
 from admlops.detection.families import find_family
+from admlops.detection.predictor import FRAME_EMBEDDING
+from admlops.errors import ConfigError
 from admlops.models.backbone import Backbone, Neck
 from admlops.models.encoder import PillarEncoder
 from admlops.models.heads import AnchorHead, CenterHead
@@ -52,9 +54,21 @@ class PillarNetwork(nn.Module):
             pillar_cell: (P,) grid cell of each pillar, plus b * H * W in the b-th frame.
             batch_size: number of frames.
         """
-        canvas_BCHW = self.encoder(point_features, point_pillar, pillar_cell, batch_size)
-        outputs: tuple[Tensor, ...] = self.head(self.neck(self.backbone(canvas_BCHW)))
+        features_BCHW = self.features(point_features, point_pillar, pillar_cell, batch_size)
+        outputs: tuple[Tensor, ...] = self.head(features_BCHW)
         return outputs
+
+    def features(
+        self,
+        point_features: Tensor,
+        point_pillar: Tensor,
+        pillar_cell: Tensor,
+        batch_size: int = 1,
+    ) -> Tensor:
+        """Return (B, C, H, W) what the head sees; the arguments are those of `forward`."""
+        canvas_BCHW = self.encoder(point_features, point_pillar, pillar_cell, batch_size)
+        features_BCHW: Tensor = self.neck(self.backbone(canvas_BCHW))
+        return features_BCHW
 
 
 class Detector(nn.Module):
@@ -90,6 +104,31 @@ class Detector(nn.Module):
             outputs = self(tensors)
         self.train(was_training)
         return {name: plane.float().cpu().numpy() for name, plane in outputs.items()}
+
+    def infer_and_embed(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        """Run the network as `infer` does and add the frame's embedding to the outputs.
+
+        It is (2 C,): mean and maximum over the map that the head sees.
+
+        Raises:
+            ConfigError: the network has no such map.
+        """
+        if not isinstance(self.network, PillarNetwork):
+            raise ConfigError(
+                f"detector kind {self.config.kind!r} shows no features; predict without embed"
+            )
+        was_training = self.training
+        self.eval()
+        device = next(self.parameters()).device
+        points, pillar, cell = (torch.from_numpy(inputs[n]).to(device) for n in NETWORK_INPUTS)
+        with torch.inference_mode():
+            features_BCHW = self.network.features(points, pillar, cell)
+            planes = self.network.head(features_BCHW)
+            pooled = torch.cat([features_BCHW.mean((2, 3)), features_BCHW.amax((2, 3))], dim=1)
+        self.train(was_training)
+        named = dict(zip(self.config.output_names, planes, strict=True))
+        named[FRAME_EMBEDDING] = pooled[0]
+        return {name: plane.float().cpu().numpy() for name, plane in named.items()}
 
     def set_channels_last(self, claim: bool) -> None:
         """Choose whether the canvas keeps its channels innermost, as it is built."""

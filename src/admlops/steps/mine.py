@@ -1,7 +1,6 @@
 """The step `mine`: pick the unlabelled frames that are worth labelling next."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,24 +8,36 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from rich.console import Console
-from rich.progress import track
 
-from admlops.curation.descriptors import DESCRIPTOR_SIZE, describe_cloud
+from admlops.analysis.requirement import Requirement
+from admlops.curation.consistency import Neighbourhood
+from admlops.curation.content import Content
 from admlops.curation.ledger import LabelLimit, Ledger, LedgerEntry
-from admlops.curation.mining import Candidates, Experience, MiningRule, expected_boxes, mine_frames
+from admlops.curation.mining import Candidates, Experience, MiningRule, mine_frames
+from admlops.curation.needs import Need, expect_supply
 from admlops.errors import DataError
-from admlops.evaluation.result import Evaluation
 from admlops.files import write_folder_atomically
-from admlops.lake.predictions import iterate_predictions
+from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
+from admlops.steps.candidates import (
+    Failures,
+    count_labels_where,
+    describe,
+    embedding_names,
+    expect,
+    find_needs,
+    measure_flicker,
+    narrow,
+    read_failures,
+    read_judged,
+    read_predictions,
+    read_rivals,
+    same_model,
+)
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import FrameKey
 from admlops.structures.label_request import LabelCost, LabelRequest, RequestedFrame
 from admlops.structures.manifest import Manifest
-
-PREDICTIONS_FILE = "predictions.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +48,16 @@ class MineInputs:
         dataset: manifest of the dataset version that holds the unlabelled frames.
         predictions: folder with a model's boxes for those frames.
         evaluation: folder with the model's failures on labelled frames of the dataset.
+        judged: folder with the same model's boxes for labelled frames, those that were evaluated:
+            they tell what its predictions stand for.
+        rivals: folder with another model's boxes for the same frames, or a folder of such folders.
     """
 
     dataset: Path
     predictions: Path
     evaluation: Path | None = None
+    judged: Path | None = None
+    rivals: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +80,30 @@ class MineConfig(MiningRule):
     """Random is the baseline that mining must beat."""
     seed: int = 0
     """Of the random strategy."""
+    categories: tuple[str, ...] = ()
+    """Categories whose balance counts; empty for those that are evaluated or predicted."""
+    counted: str = "split = 'train'"
+    """SQL condition on the view `boxes` that labels meet which a category has already."""
+    requirement: Requirement | None = None
+    """What the dataset must hold: what it lacks is asked for, what it has is not."""
+    like: tuple[str, ...] = ()
+    """Frames ("log/scene/timestamp_ns") that picks shall be like."""
     embedding: str = "auto"
     """Name of an embedding in the dataset; "cloud" describes the points instead; "auto" takes the
-    first embedding that all frames have, else "cloud"."""
+    one that was made with the predictions, or the first that all frames have, else "cloud"."""
     max_labelled: int = Field(default=256, ge=0)
     """Labelled frames, spread evenly, from which picks keep away."""
     max_failed: int = Field(default=256, ge=0)
     """Failed frames, worst first, that picks are likened to."""
+    max_judged: int = Field(default=2000, ge=0)
+    """Labelled frames, spread evenly, that correct what the model predicts."""
+    shortlist: int = Field(default=50_000, ge=1)
+    """Candidates that are looked at; of a larger pool half are the nearest to failed and named
+    frames by the vector index, the others are spread evenly."""
+    flicker_gap_s: float = Field(default=0.6, ge=0)
+    """Frames of a scene at most this far apart must show the same boxes."""
+    flicker_speed_mps: float = Field(default=15.0, ge=0)
+    """How fast objects may have moved between them."""
     round_name: str = "round"
     """Name of the loop's round, for the ledger."""
     ledger: str = ""
@@ -88,166 +121,139 @@ def mine(inputs: MineInputs, outputs: MineOutputs, config: MineConfig) -> Scores
         GateError: the label budget would be passed.
     """
     dataset = Dataset.open(Manifest.read(inputs.dataset, "dataset").reference)
-    rows = _candidate_rows(dataset, config)
-    predictions = _predictions_of(dataset, rows, inputs.predictions)
+    same_model(inputs.predictions, inputs.judged)
+    failures = read_failures(dataset, inputs.evaluation, config.max_failed)
+    pool = _open_pool(dataset, inputs, failures, config)
     if config.strategy == "random":
-        frames = _pick_randomly(dataset, rows, predictions, config)
+        frames = _pick_randomly(dataset, pool, config)
     else:
-        candidates, experience = _look(dataset, rows, predictions, (inputs.evaluation, config))
+        needs = find_needs(dataset, config.requirement)
+        experience, descriptors = _remember(dataset, pool, failures, needs, config)
+        candidates = _look(dataset, pool, needs, (inputs.rivals, descriptors, config))
         frames = mine_frames(candidates, experience, config)
-    request = _request(dataset, frames, len(rows), config)
+    request = _request(dataset, frames, len(pool.rows), config)
     request = _charge(request, config)
     with write_folder_atomically(outputs.request) as draft:
         request.write(draft)
     return {
-        "num_candidates": float(len(rows)),
+        "num_candidates": float(len(pool.rows)),
         "num_requested": float(len(frames)),
         "expected_boxes": request.cost.boxes,
         **{f"budget_{name}": value for name, value in request.budget.items()},
     }
 
 
-def _candidate_rows(dataset: Dataset, config: MineConfig) -> NDArray[np.int64]:
-    rows = dataset.rows_where(f"({config.candidates}) AND NOT is_keyframe")
-    if len(rows) == 0:
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The candidates: their rows, what is predicted, what they hold and what describes them."""
+
+    rows: NDArray[np.int64]
+    predictions: list[Boxes]
+    content: Content
+    embeddings: list[str]
+
+
+def _open_pool(
+    dataset: Dataset, inputs: MineInputs, failures: Failures, config: MineConfig
+) -> _Pool:
+    every = dataset.rows_where(f"({config.candidates}) AND NOT is_keyframe")
+    if len(every) == 0:
         raise DataError(
             f"{dataset.reference}: no unlabelled frame meets {config.candidates!r}; ingest "
             "unlabelled frames, or change the condition"
         )
-    return rows
+    queries = np.concatenate([failures.rows, _named_rows(dataset, config.like)])
+    names = embedding_names(dataset, inputs.predictions, config.embedding)
+    rows = narrow(dataset, every, queries, config.shortlist, names)
+    predictions = read_predictions(dataset, rows, inputs.predictions)
+    judged = read_judged(dataset, inputs.judged, config.max_judged)
+    known = config.categories or failures.categories
+    content = expect(predictions, judged, known, (config.min_score, config.box_score))
+    if config.categories:
+        kept = [content.categories.index(name) for name in config.categories]
+        content = Content(config.categories, content.boxes[:, kept], content.cost)
+    return _Pool(rows, predictions, content, names)
 
 
-def _predictions_of(dataset: Dataset, rows: NDArray[np.int64], folder: Path) -> list[Boxes]:
-    keys = dataset.keys()
-    wanted = {keys[row] for row in rows}
-    found = {
-        key: boxes for key, boxes in iterate_predictions(folder / PREDICTIONS_FILE) if key in wanted
-    }
-    if len(found) < len(wanted):
+def _named_rows(dataset: Dataset, names: Sequence[str]) -> NDArray[np.int64]:
+    where = {str(key): row for row, key in enumerate(dataset.keys())} if names else {}
+    unknown = [name for name in names if name not in where]
+    if unknown:
         raise DataError(
-            f"{folder}: no predictions for {len(wanted) - len(found)} of {len(wanted)} candidates, "
-            f"for example {min(wanted - found.keys())}; run predict on the pool"
+            f"{dataset.reference}: no frame is called {', '.join(map(repr, unknown[:3]))}; frames "
+            f"are named log/scene/timestamp_ns, for example {next(iter(where), '')!r}"
         )
-    return [found[keys[row]] for row in rows]
+    return np.array([where[name] for name in names], np.int64)
 
 
-def _pick_randomly(
-    dataset: Dataset, rows: NDArray[np.int64], predictions: list[Boxes], config: MineConfig
-) -> list[RequestedFrame]:
+def _pick_randomly(dataset: Dataset, pool: _Pool, config: MineConfig) -> list[RequestedFrame]:
     keys, names = dataset.keys(), dataset.frame_ids()
     frames: list[RequestedFrame] = []
     spent = 0.0
-    for place in np.random.default_rng(config.seed).permutation(len(rows)):
-        cost = expected_boxes(predictions[place], config.box_score)
+    for place in np.random.default_rng(config.seed).permutation(len(pool.rows)):
+        cost = float(pool.content.cost[place])
         if len(frames) == config.num_frames:
             break
         if config.max_boxes is not None and spent + cost > config.max_boxes:
             continue
         spent += cost
-        row = rows[place]
+        row = pool.rows[place]
         frames.append(
             RequestedFrame(
                 **keys[row]._asdict(),
                 frame_id=names[row],
                 reason="picked at random",
-                expected_boxes=cost,
+                expected_boxes=round(cost, 3),
             )
         )
     return frames
 
 
+def _remember(
+    dataset: Dataset,
+    pool: _Pool,
+    failures: Failures,
+    needs: Sequence[Need],
+    config: MineConfig,
+) -> tuple[Experience, NDArray[np.floating]]:
+    """Return what is known from labelled frames, and the candidates' descriptors beside it."""
+    labelled = spread_evenly(dataset.rows_where("num_boxes > 0"), config.max_labelled)
+    groups = [pool.rows, failures.rows, _named_rows(dataset, config.like), labelled]
+    described = describe(dataset, np.concatenate(groups).astype(np.int64), pool.embeddings)
+    own, failed, like, seen = np.split(described, np.cumsum([len(part) for part in groups])[:-1])
+    experience = Experience(
+        failure_descriptors=failed,
+        failure_counts=failures.counts,
+        labelled_descriptors=seen,
+        label_counts=count_labels_where(dataset, config.counted),
+        like_descriptors=like,
+        missing=np.array([need.num_boxes for need in needs]),
+    )
+    return experience, own
+
+
 def _look(
     dataset: Dataset,
-    rows: NDArray[np.int64],
-    predictions: list[Boxes],
-    evaluated: tuple[Path | None, MineConfig],
-) -> tuple[Candidates, Experience]:
-    """Return what the candidates look like, and what is known from labelled frames."""
-    path, config = evaluated
-    failed_rows, failure_counts = _failed_rows(dataset, path, config.max_failed)
-    labelled_rows = _spread(dataset.rows_where("num_boxes > 0"), config.max_labelled)
+    pool: _Pool,
+    needs: Sequence[Need],
+    seen: tuple[Path | None, NDArray[np.floating], MineConfig],
+) -> Candidates:
+    rivals, descriptors, config = seen
     keys, names = dataset.keys(), dataset.frame_ids()
-    whole = np.concatenate([rows, failed_rows, labelled_rows]).astype(np.int64)
-    described = _describe(dataset, whole, config.embedding)
-    first, second = len(rows), len(rows) + len(failed_rows)
-    counts = dataset.query("SELECT category, count(*) AS n FROM boxes GROUP BY category")
-    candidates = Candidates(
-        keys=[keys[row] for row in rows],
-        frame_ids=[names[row] for row in rows],
-        predictions=predictions,
-        descriptors=described[:first],
+    tags = dataset.query("SELECT tags FROM frames ORDER BY row")["tags"].to_pylist()
+    own_tags = [tags[row] for row in pool.rows]
+    shown = [boxes.select(boxes.score >= config.box_score) for boxes in pool.predictions]
+    near = Neighbourhood(round(config.flicker_gap_s * 1e9), config.flicker_speed_mps)
+    return Candidates(
+        keys=[keys[row] for row in pool.rows],
+        frame_ids=[names[row] for row in pool.rows],
+        predictions=pool.predictions,
+        descriptors=descriptors,
+        content=pool.content,
+        supply=expect_supply(needs, pool.content, pool.predictions, own_tags),
+        rivals=read_rivals(dataset, pool.rows, rivals),
+        flicker=measure_flicker(dataset, pool.rows, shown, near),
     )
-    experience = Experience(
-        failure_descriptors=described[first:second],
-        failure_counts=failure_counts,
-        labelled_descriptors=described[second:],
-        label_counts=dict(
-            zip(counts["category"].to_pylist(), counts["n"].to_pylist(), strict=True)
-        ),
-    )
-    return candidates, experience
-
-
-def _failed_rows(
-    dataset: Dataset, path: Path | None, limit: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the rows on which the model failed, worst first, and how often it did on each."""
-    if path is None:
-        return np.empty(0, np.int64), np.empty(0)
-    failures = Evaluation.read(path).failures
-    where = {key: row for row, key in enumerate(dataset.keys())}
-    counts = Counter(FrameKey(item.log, item.scene, item.timestamp_ns) for item in failures)
-    known = [(where[key], count) for key, count in counts.most_common() if key in where][:limit]
-    if failures and not known:
-        raise DataError(
-            f"{path}: none of its {len(counts)} failed frames is in {dataset.reference}, for "
-            f"example {failures[0].frame}; evaluate on this dataset"
-        )
-    return (
-        np.array([row for row, _ in known], np.int64),
-        np.array([count for _, count in known], np.float64),
-    )
-
-
-def _spread(rows: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    if len(rows) <= limit:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, limit).astype(np.int64)] if limit else rows[:0]
-
-
-def _describe(dataset: Dataset, rows: NDArray[np.int64], embedding: str) -> NDArray[np.floating]:
-    """Return (len(rows), D) descriptors, from an embedding or from the clouds.
-
-    Raises:
-        DataError: the embedding that is asked for is absent, or some frames lack it.
-    """
-    names = dataset.embeddings() if embedding == "auto" else [embedding]
-    for name in names:
-        if name == "cloud":
-            break
-        vectors = dataset.embedding(name)[rows]
-        lacking = int(np.isnan(vectors).any(axis=1).sum())
-        if not lacking:
-            return vectors
-        if embedding != "auto":
-            raise DataError(
-                f"{dataset.reference}: {lacking} of {len(rows)} frames have no embedding {name!r}; "
-                'embed them, or set embedding to "cloud"'
-            )
-    distinct, place = np.unique(rows, return_inverse=True)
-    frames = track(
-        dataset.iterate(distinct),
-        "describe",
-        total=len(distinct),
-        console=Console(stderr=True),
-    )
-    described = [
-        describe_cloud(frame.points_in_ego())
-        if frame.lidar is not None
-        else np.zeros(DESCRIPTOR_SIZE, np.float32)
-        for frame in frames
-    ]
-    return np.stack(described)[place]
 
 
 def _request(

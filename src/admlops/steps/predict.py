@@ -1,7 +1,7 @@
 """The step `predict`: detections in a dataset, or in one cloud."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +74,9 @@ class PredictConfig(Config):
     """Of a built network."""
     camera_view: bool = False
     """Whether points outside the front camera's image are dropped first."""
+    embed: bool = False
+    """Whether the detector's features of each frame are written into the dataset, in a new version
+    of it, as the embedding `detector_` and the first eight digits of the model's digest; torch."""
     score_threshold: float | None = Field(default=None, gt=0, lt=1)
     """Boxes below are dropped; the detector's own threshold by default."""
     lidar_height_m: float = 0.0
@@ -107,6 +110,9 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
         items = _detect(dataset, rows, predictor, config, tally)
         write_predictions(folder / PREDICTIONS_FILE, items)
         scores = tally.scores()
+        embedding = f"detector_{model.digest[:8]}" if tally.embeddings else ""
+        if embedding:
+            dataset.add_embedding(embedding, tally.embeddings)
         Manifest(
             kind="predictions",
             uri=str(outputs.predictions.resolve()),
@@ -114,12 +120,13 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
             licences=tuple(sorted({*dataset.licences, *model.licences})),
             provenance={
                 "step": "predict",
-                "dataset": dataset.reference,
+                "dataset": manifest.reference,
                 "model": model.uri,
                 "model_digest": model.digest,
                 "split": config.split,
                 "condition": config.condition,
                 "runtime": config.runtime,
+                "embedding": embedding,
             },
             scores=scores,
         ).write(folder / MANIFEST_FILE)
@@ -147,6 +154,8 @@ def load_predictor(model: Path, config: PredictConfig) -> Predictor:
                 f"runtime {runtime!r} needs a built folder, {model} is a model folder; run "
                 "`admlops export` and `admlops build` first, or choose runtime 'torch'"
             )
+        if config.embed:
+            raise ConfigError("embed needs runtime 'torch': built networks show no features")
         return Predictor(detector, load_network(model, runtime, config.precision))
     if not has_weights:
         raise ConfigError(
@@ -156,7 +165,8 @@ def load_predictor(model: Path, config: PredictConfig) -> Predictor:
     sleep_while_waiting()
     from admlops.training.model_folder import read_model
 
-    return Predictor(detector, read_model(model).infer)
+    loaded = read_model(model)
+    return Predictor(detector, loaded.infer_and_embed if config.embed else loaded.infer)
 
 
 def read_cloud(path: Path, lidar_height_m: float = 0.0) -> NDArray[np.float32]:
@@ -186,6 +196,7 @@ class _Tally:
     num_frames: int = 0
     num_boxes: int = 0
     num_points_invalid: int = 0
+    embeddings: dict[FrameKey, NDArray[np.float32]] = field(default_factory=dict)
 
     def scores(self) -> Scores:
         return {
@@ -225,6 +236,8 @@ def _detect(
         found = predictor.detect(plain_frame(raw).points)
         tally.num_frames += 1
         tally.num_boxes += len(found.boxes)
+        if found.embedding is not None:
+            tally.embeddings[frame.key] = found.embedding
         tally.num_points_invalid += len(raw.points) - _num_finite(raw.points)
         yield frame.key, _in_image(found.boxes, frame)
 

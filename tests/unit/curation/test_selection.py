@@ -1,54 +1,91 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admlops.curation.selection import Limits, pick_diverse
+from admlops.curation.gains import Balance, Needs, Spread
+from admlops.curation.selection import Limits, pick_greedily
 
 
-def limits(count, num_frames, **values):
-    return Limits(num_frames, values.get("cost", np.ones(count)), values.get("most", np.inf))
+def limits(count, num_frames, cost=None, most=np.inf, power=0.0):
+    return Limits(num_frames, np.ones(count) if cost is None else np.array(cost), most, power)
 
 
-def test_without_diversity_it_is_a_ranking():
-    utility = np.array([0.1, 0.9, 0.5])
-    picks = pick_diverse(utility, np.zeros((3, 1)), limits(3, 2), diversity=0.0)
-    assert [pick.index for pick in picks] == [1, 2]
+def indices(picks):
+    return [pick.index for pick in picks]
+
+
+def test_without_gains_it_is_a_ranking():
+    picks = pick_greedily(np.array([0.1, 0.9, 0.5]), {}, limits(3, 2))
+    assert indices(picks) == [1, 2]
     assert picks[0].score == 0.9
 
 
 def test_near_duplicates_are_not_all_picked():
-    places = np.array([[0.0], [0.01], [0.02], [5.0]])
+    spread = Spread(np.array([[0.0], [0.01], [0.02], [5.0]]))
     utility = np.array([1.0, 0.99, 0.98, 0.5])
-    picks = pick_diverse(utility, places, limits(4, 2), diversity=2.0)
-    assert {pick.index for pick in picks} == {0, 3}
+    picks = pick_greedily(utility, {"diversity": (2.0, spread)}, limits(4, 2))
+    assert set(indices(picks)) == {0, 3}
 
 
-def test_diversity_alone_is_the_greedy_k_centre():
-    places = np.array([[0.0], [1.0], [4.0], [10.0], [6.0]])
-    labelled = np.array([[0.0]])
-    picks = pick_diverse(np.zeros(5), places, limits(5, 3), 1.0, labelled)
-    assert [pick.index for pick in picks] == [3, 2, 4]
-    assert [pick.distance for pick in picks] == [1.0, 0.4, 0.2]
+def test_spread_alone_is_the_greedy_k_centre():
+    spread = Spread(np.array([[0.0], [1.0], [4.0], [10.0], [6.0]]), np.array([[0.0]]))
+    picks = pick_greedily(np.zeros(5), {"diversity": (1.0, spread)}, limits(5, 3))
+    assert indices(picks) == [3, 2, 4]
+    assert [pick.gains["diversity"] for pick in picks] == [1.0, 0.4, 0.2]
 
 
 def test_costs_stop_picking_and_dear_frames_are_passed_over():
-    utility, cost = np.array([3.0, 2.0, 1.0]), np.array([5.0, 9.0, 4.0])
-    picks = pick_diverse(utility, np.zeros((3, 2)), limits(3, 3, cost=cost, most=10.0), 0.0)
-    assert [pick.index for pick in picks] == [0, 2]
+    picks = pick_greedily(
+        np.array([3.0, 2.0, 1.0]), {}, limits(3, 3, cost=[5.0, 9.0, 4.0], most=10.0)
+    )
+    assert indices(picks) == [0, 2]
+
+
+@pytest.mark.parametrize(("power", "expected"), [(0.0, [0, 1]), (0.5, [1, 0]), (1.0, [1, 0])])
+def test_worth_is_divided_by_a_power_of_the_cost(power, expected):
+    picks = pick_greedily(np.array([3.0, 2.0]), {}, limits(2, 2, cost=[9.0, 1.0], power=power))
+    assert indices(picks) == expected
+    assert picks[0].score == (3.0 if power == 0.0 else 2.0)
+
+
+def test_balance_fills_the_category_with_few_labels_and_then_turns_to_others():
+    expected = np.array([[10.0, 0.0], [0.0, 5.0], [0.0, 5.0], [0.0, 5.0]])
+    balance = Balance(expected, counts=np.array([95.0, 0.0]))
+    values = balance.values()
+    assert values[1] == 1.0
+    assert values[0] == pytest.approx(np.log(1.1) / np.log(2.0))
+    balance.take(1)
+    assert balance.values()[2] == pytest.approx(np.log(1.5) / np.log(2.0))
+
+
+def test_needs_stop_asking_for_a_full_cell():
+    needs = Needs(np.array([[4.0, 0.0], [4.0, 0.0], [0.0, 1.0]]), missing=np.array([4.0, 10.0]))
+    assert needs.values().tolist() == pytest.approx([1.0, 1.0, 0.1])
+    needs.take(0)
+    assert needs.values().tolist() == pytest.approx([0.0, 0.0, 0.1])
+
+
+def test_a_met_requirement_asks_for_nothing():
+    assert Needs(np.empty((2, 0)), np.empty(0)).values().tolist() == [0.0, 0.0]
 
 
 def test_no_candidates_and_equal_descriptors():
-    assert pick_diverse(np.empty(0), np.empty((0, 2)), limits(0, 3), 1.0) == []
-    picks = pick_diverse(np.zeros(2), np.zeros((2, 0)), limits(2, 5), 1.0)
-    assert [pick.index for pick in picks] == [0, 1]
+    empty = Spread(np.empty((0, 2)))
+    assert pick_greedily(np.empty(0), {"diversity": (1.0, empty)}, limits(0, 3)) == []
+    equal = Spread(np.zeros((2, 0)))
+    picks = pick_greedily(np.zeros(2), {"diversity": (1.0, equal)}, limits(2, 5))
+    assert indices(picks) == [0, 1]
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 9))
 def test_picks_are_distinct_and_repeatable(count, wanted, seed):
     rng = np.random.default_rng(seed)
     utility, places = rng.random(count), rng.random((count, 3))
-    picks = pick_diverse(utility, places, limits(count, wanted), 1.0)
-    indices = [pick.index for pick in picks]
-    assert len(set(indices)) == len(indices) == min(count, wanted)
-    again = pick_diverse(utility, places, limits(count, wanted), 1.0)
-    assert [pick.index for pick in again] == indices
+
+    def pick():
+        gains = {"diversity": (1.0, Spread(places)), "rarity": (1.0, Balance(places, np.ones(3)))}
+        return indices(pick_greedily(utility, gains, limits(count, wanted)))
+
+    assert len(set(pick())) == len(pick()) == min(count, wanted)
+    assert pick() == pick()

@@ -5,9 +5,7 @@ from hypothesis import strategies as st
 
 from admlops.curation.signals import (
     box_uncertainty,
-    category_weights,
     failure_density,
-    frame_rarity,
     frame_uncertainty,
     rank,
     squared_distances,
@@ -52,15 +50,6 @@ def test_a_frames_doubt_is_made_of_its_boxes(aggregate, expected):
 
 def test_a_frame_without_predictions_raises_no_doubt():
     assert frame_uncertainty(Boxes.empty(), aggregate="max") == 0.0
-    assert frame_rarity(Boxes.empty(), {}) == 0.0
-
-
-def test_rare_categories_count_more():
-    weights = category_weights({"car": 400, "cyclist": 4})
-    assert weights == {"car": pytest.approx(0.1), "cyclist": 1.0}
-    assert category_weights({}) == {}
-    boxes = predictions([0.5, 0.8, 0.3], ["car", "cyclist", "tram"])
-    assert frame_rarity(boxes, weights) == pytest.approx(0.5 * 0.1 + 0.8 + 0.3)
 
 
 def test_squared_distances_of_a_right_triangle():

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from admlops.curation.mining import SignalWeights
 from admlops.errors import ConfigError, DataError, GateError
 from admlops.evaluation.result import BootstrapConfig, Evaluation, Failure
 from admlops.lake.predictions import write_predictions
@@ -11,6 +12,7 @@ from admlops.steps.mine import MineConfig, MineInputs, MineOutputs, mine
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
 from admlops.structures.label_request import LabelRequest
+from admlops.structures.manifest import Manifest
 
 NUM_LABELLED, NUM_POOL = 4, 12
 
@@ -85,7 +87,7 @@ def run(inputs, tmp_path, **config):
 
 
 def only(signal):
-    weights = dict.fromkeys(("uncertainty", "failure_similarity", "rarity", "diversity"), 0.0)
+    weights = dict.fromkeys(SignalWeights.model_fields, 0.0)
     return weights | {signal: 1.0}
 
 
@@ -180,3 +182,69 @@ def test_the_request_is_plain_json(inputs, tmp_path):
     run(inputs, tmp_path, num_frames=2)
     values = json.loads((tmp_path / "request" / "request.json").read_text())
     assert set(values["frames"][0]["signals"]) == set(only("rarity"))
+
+
+def predict_all(folder, category_of, frames=range(NUM_LABELLED + NUM_POOL)):
+    items = [(FrameKey("log", "scene", i), boxes_of([0.4], category_of(i))) for i in frames]
+    write_predictions(folder / "predictions.parquet", items)
+    return folder
+
+
+def test_frames_like_the_named_ones_are_asked_for(inputs, tmp_path):
+    _, request = run(inputs, tmp_path, num_frames=2, weights=only("likeness"), like=["log/scene/0"])
+    assert {key.timestamp_ns for key in request.keys} == {14, 15}
+    with pytest.raises(DataError, match="no frame is called 'log/scene/99'.*'log/scene/0'"):
+        run(inputs, tmp_path, like=["log/scene/99"])
+
+
+def test_what_a_requirement_lacks_is_asked_for_until_it_is_there(inputs, tmp_path):
+    predict_all(inputs.predictions, lambda i: "cyclist" if i == 9 else "car")
+    row = {"categories": ["cyclist"], "range_edges_m": [0, 20], "min_boxes": 1}
+    config = {"num_frames": 1, "weights": only("requirement")}
+    _, request = run(inputs, tmp_path, **config, requirement={"rows": [row]})
+    assert request.keys == [FrameKey("log", "scene", 9)]
+    assert "1.0 cyclist" not in request.frames[0].reason
+    dataset = Dataset.open(str(tmp_path / "lake.lance"))
+    dataset.relabel({FrameKey("log", "scene", 9): boxes_of([np.nan], "cyclist")})
+    dataset.manifest().write(inputs.dataset)
+    _, request = run(inputs, tmp_path, **config, requirement={"rows": [row]})
+    assert request.frames[0].signals["requirement"] == 0.0
+
+
+def test_frames_that_models_differ_on_are_asked_for(inputs, tmp_path):
+    predict_all(inputs.predictions, lambda _: "car")
+    for name, odd in (("one", 6), ("two", 11)):
+        predict_all(tmp_path / "rivals" / name, lambda i, odd=odd: "van" if i == odd else "car")
+    both = MineInputs(inputs.dataset, inputs.predictions, rivals=tmp_path / "rivals")
+    _, request = run(both, tmp_path, num_frames=2, weights=only("disagreement"))
+    assert {key.timestamp_ns for key in request.keys} == {6, 11}
+    (tmp_path / "empty").mkdir()
+    none = MineInputs(inputs.dataset, inputs.predictions, rivals=tmp_path / "empty")
+    with pytest.raises(DataError, match="no predictions.parquet in it"):
+        run(none, tmp_path)
+
+
+def test_judged_frames_must_be_labelled_and_of_the_same_model(inputs, tmp_path):
+    pool_only = predict_all(tmp_path / "judged", lambda _: "car", range(4, 8))
+    judged = MineInputs(inputs.dataset, inputs.predictions, judged=pool_only)
+    with pytest.raises(DataError, match="no predictions of a labelled frame"):
+        run(judged, tmp_path)
+    for folder, digest in ((inputs.predictions, "a" * 64), (pool_only, "b" * 64)):
+        Manifest(
+            kind="predictions", uri="x", digest="y", provenance={"model_digest": digest}
+        ).write(folder / "manifest.json")
+    with pytest.raises(DataError, match="different models"):
+        run(judged, tmp_path)
+
+
+def test_a_large_pool_is_narrowed_to_the_neighbours_of_failures_and_others(inputs, tmp_path):
+    dataset = Dataset.open(str(tmp_path / "lake.lance"))
+    keys = dataset.keys()
+    vectors = {key: np.float32([key.timestamp_ns % 7, 1]) for key in keys}
+    dataset.add_embedding("detector", vectors)
+    dataset.manifest().write(inputs.dataset)
+    folder = write_evaluation(tmp_path / "evaluation", FrameKey("log", "scene", 0))
+    with_failures = MineInputs(inputs.dataset, inputs.predictions, folder)
+    scores, request = run(with_failures, tmp_path, num_frames=6, shortlist=6)
+    assert scores["num_candidates"] == 6
+    assert {7, 14} <= {key.timestamp_ns for key in request.keys}

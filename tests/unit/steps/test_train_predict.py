@@ -7,6 +7,7 @@ from admlops.detection.config import BackboneConfig, NeckConfig, PillarEncoderCo
 from admlops.detection.presets import small_detector
 from admlops.errors import ConfigError, DataError
 from admlops.lake.predictions import iterate_predictions
+from admlops.lake.store import Dataset
 from admlops.loading.config import AugmentationConfig, LoadingConfig
 from admlops.steps.predict import (
     PredictConfig,
@@ -68,6 +69,30 @@ def test_predictions_name_dataset_and_model_and_hold_every_frame(
     assert manifest.provenance["dataset"] == toy_dataset.reference
     assert manifest.provenance["model_digest"] == Manifest.read_any(model / "manifest.json").digest
     assert manifest.licences == ("CC0-1.0",)
+
+
+def test_the_detectors_features_are_written_into_the_lake(
+    dataset_file, model, toy_dataset, tmp_path
+):
+    plain, embedded = PredictOutputs(tmp_path / "plain"), PredictOutputs(tmp_path / "embedded")
+    config = PredictConfig(split="val", score_threshold=0.01)
+    predict(PredictInputs(dataset_file, model), plain, config)
+    predict(PredictInputs(dataset_file, model), embedded, config.replace(embed=True))
+    name = Manifest.read_any(tmp_path / "embedded" / "manifest.json").provenance["embedding"]
+    assert name == f"detector_{Manifest.read_any(model / 'manifest.json').digest[:8]}"
+    newest = Dataset.open(toy_dataset.uri)
+    vectors = newest.embedding(name)
+    assert vectors.shape == (newest.num_frames, 2 * 8)
+    has_one = np.isfinite(vectors).all(axis=1)
+    assert np.flatnonzero(has_one).tolist() == newest.rows_where("split = 'val'").tolist()
+    assert (vectors[has_one][:, 8:] >= vectors[has_one][:, :8]).all()
+    assert newest.digest == toy_dataset.digest
+    found = [
+        dict(iterate_predictions(folder.predictions / "predictions.parquet"))
+        for folder in (plain, embedded)
+    ]
+    for key, boxes in found[0].items():
+        np.testing.assert_allclose(boxes.score, found[1][key].score, atol=1e-6)
 
 
 def test_boxes_in_front_of_the_camera_get_their_place_in_the_image(dataset_file, model, tmp_path):

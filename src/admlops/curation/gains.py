@@ -1,0 +1,111 @@
+"""What makes a frame worth labelling as long as no other has brought it: it falls with picks."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.curation.signals import squared_distances
+
+PRIOR_LABELS = 5.0
+"""Added to every category's labels, so that the first one is not worth infinitely much."""
+
+
+class Gain(Protocol):
+    """A part of the worth of N candidates that every pick changes."""
+
+    def values(self) -> NDArray[np.float64]:
+        """Return (N,) what each candidate would bring now; the best at the start is 1."""
+        ...
+
+    def take(self, index: int) -> None:
+        """Note that a candidate was picked."""
+        ...
+
+
+class Balance:
+    """How much a candidate's expected labels would let each category grow.
+
+    The sum over categories of the growth of the logarithm of their labels: the tenth cyclist is
+    worth as much as the thousandth car, and a category that picks have filled is worth less.
+    """
+
+    def __init__(self, expected: NDArray[np.float64], counts: NDArray[np.float64]) -> None:
+        """Start from (K,) counts of labels and (N, K) expected labels of the candidates."""
+        self._expected = expected
+        self._have = counts + PRIOR_LABELS
+        self._scale = float(self._growth().max(initial=0.0)) or 1.0
+
+    def values(self) -> NDArray[np.float64]:
+        """Return (N,) the growth, where the best at the start is 1."""
+        return self._growth() / self._scale
+
+    def take(self, index: int) -> None:
+        """Count a candidate's expected labels as there."""
+        self._have = self._have + self._expected[index]
+
+    def _growth(self) -> NDArray[np.float64]:
+        return np.log1p(self._expected / self._have).sum(axis=1)
+
+
+class Needs:
+    """How much of what a requirement lacks a candidate would bring; nothing once a cell is full."""
+
+    def __init__(self, supply: NDArray[np.float64], missing: NDArray[np.float64]) -> None:
+        """Start from (G,) missing boxes per cell and (N, G) boxes that candidates would bring."""
+        self._supply = supply
+        self._missing = missing.copy()
+        self._asked = np.maximum(missing, 1.0)
+        self._scale = float(self._share().max(initial=0.0)) or 1.0
+
+    def values(self) -> NDArray[np.float64]:
+        """Return (N,) the share of what is asked for, where the best at the start is 1."""
+        return self._share() / self._scale
+
+    def take(self, index: int) -> None:
+        """Count what a candidate brings as there."""
+        self._missing = np.maximum(self._missing - self._supply[index], 0.0)
+
+    def _share(self) -> NDArray[np.float64]:
+        return (np.minimum(self._supply, self._missing) / self._asked).sum(axis=1)
+
+
+class Spread:
+    """How far a candidate is from everything that is labelled or picked.
+
+    Alone it makes the greedy 2-approximation of the k-centre problem (Sener and Savarese, "Active
+    learning for convolutional neural networks: a core-set approach", 2018).
+    """
+
+    def __init__(
+        self, descriptors: NDArray[np.float64], labelled: NDArray[np.float64] | None = None
+    ) -> None:
+        """Start from (N, D) descriptors and those of (L, D) labelled frames, on one scale."""
+        self._descriptors = descriptors
+        self._nearest = _first_distances(descriptors, labelled)
+        self._scale = float(self._nearest.max(initial=0.0)) or 1.0
+
+    def values(self) -> NDArray[np.float64]:
+        """Return (N,) the distance, where the farthest at the start is 1."""
+        return self._nearest / self._scale
+
+    def take(self, index: int) -> None:
+        """Keep away from a candidate from now on."""
+        picked = self._descriptors[index : index + 1]
+        reached = np.sqrt(squared_distances(self._descriptors, picked)[:, 0])
+        self._nearest = np.minimum(self._nearest, reached)
+
+
+def _first_distances(
+    descriptors: NDArray[np.float64], labelled: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return (N,) distances to the labelled frames, or to the mean where there are none."""
+    if len(descriptors) == 0:
+        return np.empty(0)
+    if labelled is None or len(labelled) == 0:
+        return np.linalg.norm(descriptors - descriptors.mean(axis=0), axis=1)
+    nearest = np.full(len(descriptors), np.inf)
+    for start in range(0, len(labelled), 256):
+        part = squared_distances(descriptors, labelled[start : start + 256])
+        nearest = np.minimum(nearest, part.min(axis=1))
+    return np.sqrt(nearest)

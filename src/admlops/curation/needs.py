@@ -1,0 +1,63 @@
+"""What a requirement lacks, and what candidates would bring of it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.curation.content import Content
+from admlops.structures.boxes import Boxes
+
+_FAINT = 0.05
+"""Weight of the pool's spread over distance beside the scores of a single frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Boxes that are missing.
+
+    Attributes:
+        category: of the boxes.
+        range_m: nearest and farthest distance of their centres on the ground.
+        tags: that a frame must have.
+        num_boxes: how many are missing.
+    """
+
+    category: str
+    range_m: tuple[float, float]
+    tags: frozenset[str]
+    num_boxes: float
+
+
+def expect_supply(
+    needs: Sequence[Need],
+    content: Content,
+    predictions: Sequence[Boxes],
+    tags: Sequence[Collection[str]],
+) -> NDArray[np.float64]:
+    """Return (N, G) boxes that each frame is expected to bring to each need.
+
+    The expected boxes of a category are spread over distance as the scores of its predictions are,
+    in the frame and, faintly, in all frames; a frame that lacks a tag brings nothing.
+    """
+    supply = np.zeros((len(predictions), len(needs)))
+    for column, need in enumerate(needs):
+        if need.category not in content.categories:
+            continue
+        parts = np.array([_scores_within(boxes, need) for boxes in predictions]).reshape(-1, 2)
+        common = parts.sum(axis=0) + 1e-9
+        inside = parts[:, 0] + _FAINT * common[0] / common[1]
+        share = inside / (parts[:, 1] + _FAINT)
+        fits = np.array([need.tags <= set(own) for own in tags], np.bool_)
+        expected = content.boxes[:, content.categories.index(need.category)]
+        supply[:, column] = np.where(fits, expected * np.minimum(share, 1.0), 0.0)
+    return supply
+
+
+def _scores_within(boxes: Boxes, need: Need) -> tuple[float, float]:
+    """Return the sum of the category's scores within the range, and of all of them."""
+    score = np.where(boxes.category == need.category, boxes.score, 0.0)
+    distance = np.hypot(boxes.center_m[:, 0], boxes.center_m[:, 1])
+    low, high = need.range_m
+    return float(score[(distance >= low) & (distance < high)].sum()), float(score.sum())
