@@ -11,7 +11,7 @@ def collect(
     config: dict,
     source: Output[Artifact],
 ) -> None:
-    """Simulate drives, or register a folder of recorded data.
+    """Simulate drives, fetch an open dataset, or register a folder.
 
     Args:
         config: the fields of CollectConfig.

@@ -6,6 +6,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ from admlops.errors import AdmlopsError, ConfigError
 from admlops.steps.step import STEPS, Step, load_step, run_step
 
 _SCALARS = (bool, int, float, str)
+_GROUPS = {"collect": "admlops.cli_collect"}
+"""Steps that have subcommands beside their own options, and the module that adds them."""
 
 
 def main() -> None:
@@ -45,7 +48,10 @@ def make_app(word: str) -> typer.Typer:
     )
     for name, step in STEPS.items():
         command = _step_command(load_step(name)) if name == word else _placeholder
-        app.command(name, help=step.summary, rich_help_panel="Steps")(command)
+        if name == word and name in _GROUPS:
+            app.add_typer(_group(name, command), rich_help_panel="Steps", help=step.summary)
+        else:
+            app.command(name, help=step.summary, rich_help_panel="Steps")(command)
     others: dict[str, Callable[..., None]] = {
         "run": run,
         "compile": compile_pipelines,
@@ -57,6 +63,25 @@ def make_app(word: str) -> typer.Typer:
     for name, other in others.items():
         app.command(name, rich_help_panel="Pipelines and serving")(other)
     return app
+
+
+def _group(name: str, command: Callable[..., None]) -> typer.Typer:
+    """Return a step's command together with its subcommands."""
+
+    def callback(ctx: typer.Context, **values: Any) -> None:  # noqa: ANN401 - as the command's
+        if ctx.invoked_subcommand is None:
+            command(**values)
+
+    own = inspect.Parameter(
+        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    parameters = [own, *inspect.signature(command).parameters.values()]
+    callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    callback.__annotations__ = {item.name: item.annotation for item in parameters}
+    group = typer.Typer(name=name, invoke_without_command=True)
+    group.callback()(callback)
+    import_module(_GROUPS[name]).add_commands(group)
+    return group
 
 
 def _placeholder() -> None:

@@ -1,4 +1,4 @@
-"""Reference pages, written from the code: one per step, and the table of rules."""
+"""Reference pages, written from the code: one per step, the rules, the open datasets."""
 
 import dataclasses
 import inspect
@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from admlops.catalogue.entry import DatasetEntry
+from admlops.catalogue.licences import LicenceTerms, licence_table
+from admlops.catalogue.reading import load_catalogue
 from admlops.checks.rules import RULES
 from admlops.files import write_atomically
 from admlops.steps.step import STEPS, Step, load_step
@@ -13,7 +16,7 @@ from admlops.steps.step import STEPS, Step, load_step
 
 def write_reference(folder: Path) -> list[Path]:
     """Write all pages below `folder` and return their paths."""
-    pages = {"rules.md": rules_page()}
+    pages = {"rules.md": rules_page(), "catalogue.md": catalogue_page()}
     pages |= {f"{word}.md": step_page(load_step(word)) for word in STEPS}
     for name, text in pages.items():
         write_atomically(folder / name, text)
@@ -88,3 +91,50 @@ def rules_page() -> str:
         for rule in sorted(RULES.values(), key=lambda rule: rule.rule_id)
     ]
     return "\n".join(lines) + "\n"
+
+
+def catalogue_page() -> str:
+    """Return the Markdown page of open datasets and of licence terms."""
+    lines = [
+        "# Open datasets",
+        "",
+        "From `src/admlops/catalogue/`; `admlops collect show NAME` prints all, with sources.",
+        "",
+        "| name | dataset | labelled for | scenes | frames | terms | ingest | download |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_dataset_row(entry) for entry in load_catalogue().values()]
+    lines += [
+        "",
+        "A `?` is a fact for which no source was found, or that has no single answer; the entry",
+        "says why.",
+        "",
+        "# Licence terms",
+        "",
+        "| name | licence | commercial use | passing data on | share alike | name the source |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_licence_row(terms) for terms in licence_table().values()]
+    return "\n".join(lines) + "\n"
+
+
+def _dataset_row(entry: DatasetEntry) -> str:
+    counts = ("?" if n is None else f"{n:,}" for n in (entry.size.scenes, entry.size.frames))
+    cells = [
+        f"`{entry.name}`",
+        f"[{entry.title}]({entry.home})",
+        ", ".join(entry.tasks),
+        *counts,
+        f"[{', '.join(entry.licences)}]({entry.terms_url})",
+        f"`{entry.format}`" if entry.format else "no",
+        "`fetch`" if entry.fetchable else "by hand",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _licence_row(terms: LicenceTerms) -> str:
+    answers = {True: "yes", False: "no", None: "?"}
+    facts = (terms.commercial, terms.redistribution, terms.share_alike, terms.attribution)
+    cells = [f"`{terms.name}`", f"[{terms.title}]({terms.url})"]
+    cells += [answers[fact] for fact in facts]
+    return f"| {' | '.join(cells)} |"

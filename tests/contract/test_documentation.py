@@ -8,7 +8,7 @@ import pytest
 from admlops.checks.rules import RULES
 from admlops.kubeflow.compile import compile_pipeline, pipeline_names
 from admlops.recipes import RECIPES, load_recipe
-from admlops.reference import rules_page, step_page
+from admlops.reference import catalogue_page, rules_page, step_page
 from admlops.steps.step import STEPS, load_step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,6 +24,10 @@ def test_rules_page_is_current() -> None:
     page = (REFERENCE / "rules.md").read_text()
     assert page == rules_page(), "run: make docs"
     assert all(f"`{rule_id}`" in page for rule_id in RULES)
+
+
+def test_catalogue_page_is_current() -> None:
+    assert (REFERENCE / "catalogue.md").read_text() == catalogue_page(), "run: make docs"
 
 
 @pytest.mark.parametrize("name", pipeline_names())

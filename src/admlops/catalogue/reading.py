@@ -22,7 +22,7 @@ def load_catalogue() -> dict[str, DatasetEntry]:
     """
     entries: dict[str, DatasetEntry] = {}
     folder = files("admlops.catalogue").joinpath(FOLDER)
-    for file in sorted(folder.iterdir(), key=lambda item: item.name):
+    for file in sorted(folder.iterdir(), key=lambda item: item.name.removesuffix(".yaml")):
         if file.name.endswith(".yaml"):
             entry = parse_entry(file.read_text(), file.name)
             entries[entry.name] = entry

@@ -1,4 +1,4 @@
-"""The step `collect`: simulate drives, or register a folder of recorded data."""
+"""The step `collect`: simulate drives, fetch an open dataset, or register a folder."""
 
 import hashlib
 import json
@@ -10,12 +10,15 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
+from admlops.catalogue.layout import require_layout
+from admlops.catalogue.reading import find_entry
 from admlops.config import Config
 from admlops.errors import ConfigError, DataError
-from admlops.files import digest_folder, write_atomically, write_folder_atomically
+from admlops.files import OWN_FOLDER, digest_folder, write_atomically, write_folder_atomically
 from admlops.formats.kitti.writer import write_frames
 from admlops.simulation.config import WorldConfig
 from admlops.simulation.world import simulate
+from admlops.steps.open_data import CatalogueOrigin, describe_terms, fetch_dataset
 from admlops.steps.step import Scores
 from admlops.structures.manifest import Manifest
 
@@ -60,9 +63,12 @@ class FolderOrigin(Config):
     kind: Literal["folder"] = "folder"
     """Tells the origins apart."""
     path: Path
-    """Folder in the KITTI object layout."""
+    """Folder in a format that can be read."""
+    dataset: str = ""
+    """Open dataset of the catalogue that the folder holds, downloaded by hand: it must be laid out
+    so, and its licences come from the catalogue."""
     licences: tuple[str, ...] = ("CC-BY-NC-SA-3.0",)
-    """Terms under which the data may be used; KITTI's by default."""
+    """Terms under which the data may be used, where `dataset` does not say; KITTI's by default."""
     fingerprint: str = ""
     """Of names, sizes and times of the files: a changed folder makes a cached run start anew."""
 
@@ -73,6 +79,8 @@ class FolderOrigin(Config):
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             status = file.stat()
             name = file.relative_to(path)
+            if name.parts[0] == OWN_FOLDER:
+                continue
             whole.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         return cls(path=path, fingerprint=whole.hexdigest()[:16] if path.is_dir() else "")
 
@@ -80,43 +88,90 @@ class FolderOrigin(Config):
 class CollectConfig(Config):
     """Where raw data comes from."""
 
-    origin: Annotated[SimulationOrigin | FolderOrigin, Field(discriminator="kind")] = (
-        SimulationOrigin()
-    )
-    """A simulation or a folder."""
+    origin: Annotated[
+        SimulationOrigin | FolderOrigin | CatalogueOrigin, Field(discriminator="kind")
+    ] = SimulationOrigin()
+    """A simulation, a folder, or an open dataset of the catalogue."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """What an origin brought.
+
+    Attributes:
+        folder: of raw data.
+        digest: of its content.
+        licences: that bear on it.
+        provenance: where it comes from.
+        scores: figures of the run.
+    """
+
+    folder: Path
+    digest: str
+    licences: tuple[str, ...]
+    provenance: dict[str, str]
+    scores: Scores
 
 
 def collect(inputs: CollectInputs, outputs: CollectOutputs, config: CollectConfig) -> Scores:  # noqa: ARG001 - a step's signature
-    """Simulate drives, or register a folder of recorded data; write a reference to the folder.
+    """Simulate drives, fetch an open dataset, or register a folder; write a reference to the data.
 
-    A simulation whose world is in its destination already is not run again.
+    A simulation whose world is in its destination already is not run again, and files of a dataset
+    that are there are not fetched again.
 
     Raises:
-        ConfigError: the destination holds something that is not a simulated world.
-        DataError: the folder does not exist.
+        ConfigError: the destination holds something that is not a simulated world, the terms of a
+            dataset are not accepted, or it must be downloaded by hand.
+        DataError: the folder does not exist or is laid out otherwise, or what was fetched is not
+            what was published.
+        ServiceError: a server refuses or does not answer.
     """
     origin = config.origin
     manifest_file = outputs.source
+    if not isinstance(origin, FolderOrigin) and origin.destination is None:
+        manifest_file = outputs.source / "manifest.json"
     if isinstance(origin, SimulationOrigin):
-        folder = (origin.destination or outputs.source).resolve()
-        if origin.destination is None:
-            manifest_file = outputs.source / "manifest.json"
-        digest, num_simulated = _simulate_into(folder, origin.world)
-        provenance = {"step": "collect", "origin": "simulation", "world": digest}
+        collected = _simulate(origin, outputs.source)
+    elif isinstance(origin, FolderOrigin):
+        collected = _register(origin)
     else:
-        folder, num_simulated = origin.path.resolve(), 0
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder; set origin.path to the recorded data")
-        digest = digest_folder(folder)
-        provenance = {"step": "collect", "origin": "folder"}
+        manifest_file.unlink(missing_ok=True)  # of an earlier run: no part of the data
+        collected = _fetch(origin, outputs.source)
     Manifest(
         kind="source",
-        uri=str(folder),
-        digest=digest,
-        licences=origin.licences,
-        provenance=provenance | {"format": "kitti_object"},
+        uri=str(collected.folder),
+        digest=collected.digest,
+        licences=collected.licences,
+        provenance={"step": "collect", "origin": origin.kind} | collected.provenance,
     ).write(manifest_file)
-    return {"num_simulated": float(num_simulated)}
+    return collected.scores
+
+
+def _simulate(origin: SimulationOrigin, output: Path) -> _Collected:
+    folder = (origin.destination or output).resolve()
+    digest, num_simulated = _simulate_into(folder, origin.world)
+    provenance = {"world": digest, "format": "kitti_object"}
+    scores = {"num_simulated": float(num_simulated)}
+    return _Collected(folder, digest, origin.licences, provenance, scores)
+
+
+def _register(origin: FolderOrigin) -> _Collected:
+    folder = origin.path.resolve()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; set origin.path to the recorded data")
+    licences, provenance = origin.licences, {}
+    if origin.dataset:
+        entry = find_entry(origin.dataset)
+        require_layout(entry, folder)
+        licences, provenance = entry.licences, describe_terms(entry)
+    return _Collected(folder, digest_folder(folder), licences, provenance, {"num_simulated": 0.0})
+
+
+def _fetch(origin: CatalogueOrigin, output: Path) -> _Collected:
+    folder = (origin.destination or output).resolve()
+    scores = fetch_dataset(origin, folder)
+    provenance = describe_terms(origin.entry)
+    return _Collected(folder, digest_folder(folder), origin.entry.licences, provenance, scores)
 
 
 def _simulate_into(folder: Path, world: WorldConfig) -> tuple[str, int]:

@@ -28,7 +28,7 @@ class StepSummary:
 
 
 STEPS: dict[str, StepSummary] = {
-    "collect": StepSummary("data", "Simulate drives, or register a folder of recorded data."),
+    "collect": StepSummary("data", "Simulate drives, fetch an open dataset, or register a folder."),
     "ingest": StepSummary("data", "Read a dataset format into the lake; quarantine bad frames."),
     "check": StepSummary("data", "Examine data against rules, and against a model's settings."),
     "analyze": StepSummary("data", "Show distributions, coverage of a requirement, and gaps."),
