@@ -1,5 +1,6 @@
 """A file of records, read piece by piece; no length in it is believed before it is checked."""
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ class ByteFile:
             self.num_bytes = path.stat().st_size
         except OSError as error:
             raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
+        weakref.finalize(self, self._file.close)
 
     def read(self, at: int, num_bytes: int) -> bytes:
         """Return `num_bytes` bytes from offset `at`.

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,10 @@ class Recording:
     ) -> None:
         """Close all files."""
         self.close()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what another process needs to open the files by itself."""
+        return self.__dict__ | {"_open": {}, "_unpacked": None}
 
     def close(self) -> None:
         """Close all files; the recording may be read again and opens them anew."""
@@ -123,6 +128,7 @@ class Recording:
     def _unpack(self, packed: Path) -> Path:
         if self._unpacked is None:
             self._unpacked = tempfile.TemporaryDirectory(prefix="admlops-recording-")
+            weakref.finalize(self, self._unpacked.cleanup)
         target = Path(self._unpacked.name) / packed.stem
         with target.open("wb") as file:
             unpack_file(packed, file)
@@ -178,20 +184,28 @@ def open_recording(path: Path) -> Recording:
 def find_recordings(root: Path) -> list[Path]:
     """Return every recording at or below a path: files, and folders of files that go together.
 
-    A folder with metadata.yaml is one recording, and so is one whose files are numbered parts of
-    one name; other files stand for themselves.
+    A folder with rosbag2's metadata.yaml is one recording, and so is one whose files are numbered
+    parts of one name; other files stand for themselves. Links to folders are not followed.
     """
-    if root.is_file() or (root / METADATA_FILE).is_file():
+    if root.is_file():
+        return [root] if _kind(root) in SUFFIXES else []
+    if _is_bag_folder(root):
         return [root]
-    found: list[Path] = []
     files = _files_in(root)
-    if len(files) > 1 and len({_base(file) for file in files}) == 1:
-        found.append(root)
-    else:
-        found += files
+    is_split = len(files) > 1 and len({_base(file) for file in files}) == 1
+    found = [root] if is_split else [*files]
     for folder in sorted(item for item in root.iterdir() if item.is_dir()):
-        found += find_recordings(folder)
+        if not folder.is_symlink():
+            found += find_recordings(folder)
     return found
+
+
+def _is_bag_folder(folder: Path) -> bool:
+    try:
+        with (folder / METADATA_FILE).open("rb") as file:
+            return b"rosbag2_bagfile_information" in file.read(4096)
+    except OSError:
+        return False
 
 
 def _refuse_unknown_encodings(path: Path, metadata: BagMetadata) -> None:

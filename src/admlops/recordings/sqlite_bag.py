@@ -1,6 +1,7 @@
 """Reads the SQLite files of rosbag2 as a stream."""
 
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +28,7 @@ class SqliteBag:
         uri = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
         try:
             self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            weakref.finalize(self, self._database.close)
             self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RECORD_BYTES)
             self._database.execute("PRAGMA trusted_schema = OFF")
             self._topics = self._read_topics()

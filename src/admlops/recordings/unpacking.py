@@ -1,11 +1,12 @@
-"""Unpacks compressed chunks, messages and files; what comes out is bounded."""
+"""Unpacks compressed chunks, messages and files; what comes out is bounded.
+
+lz4 and zstandard are imported where they are used, so that a recording can be told from other
+formats without them.
+"""
 
 import bz2
 from pathlib import Path
 from typing import IO
-
-import lz4.frame
-import zstandard
 
 from admlops.errors import DataError
 from admlops.recordings.messages import MAX_RECORD_BYTES, check_length
@@ -32,7 +33,7 @@ def unpack(compression: str, data: bytes | memoryview, num_bytes: int) -> bytes 
     check_length(num_bytes, f"chunk compressed with {compression!r}")
     try:
         unpacked = _unpack(compression, data, num_bytes + 1)
-    except (OSError, EOFError, RuntimeError, ValueError, zstandard.ZstdError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError) as error:
         raise DataError(f"a {compression} chunk is damaged ({error})") from error
     if len(unpacked) != num_bytes:
         raise DataError(f"a chunk unpacks to {len(unpacked)} bytes or more, not to {num_bytes}")
@@ -45,6 +46,8 @@ def _unpack(compression: str, data: bytes | memoryview, limit: int) -> bytes | m
     if compression == "zstd":
         return _unpack_zstd(data, limit)
     if compression == "lz4":
+        import lz4.frame
+
         unpacked: bytes = lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=limit)
         return unpacked
     if compression == "bz2":
@@ -53,12 +56,17 @@ def _unpack(compression: str, data: bytes | memoryview, limit: int) -> bytes | m
 
 
 def _unpack_zstd(data: bytes | memoryview, limit: int) -> bytes:
+    import zstandard
+
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
-    with decompressor.stream_reader(data) as reader:
-        parts = []
-        while limit > 0 and (part := reader.read(min(limit, _BLOCK_BYTES))):
-            parts.append(part)
-            limit -= len(part)
+    parts = []
+    try:
+        with decompressor.stream_reader(data) as reader:
+            while limit > 0 and (part := reader.read(min(limit, _BLOCK_BYTES))):
+                parts.append(part)
+                limit -= len(part)
+    except zstandard.ZstdError as error:
+        raise DataError(f"zstd data is damaged ({error})") from error
     return b"".join(parts)
 
 
@@ -68,10 +76,7 @@ def unpack_message(data: bytes | memoryview) -> bytes:
     Raises:
         DataError: it is damaged or too large.
     """
-    try:
-        unpacked = _unpack_zstd(data, MAX_RECORD_BYTES + 1)
-    except (OSError, zstandard.ZstdError) as error:
-        raise DataError(f"a compressed message is damaged ({error})") from error
+    unpacked = _unpack_zstd(data, MAX_RECORD_BYTES + 1)
     check_length(len(unpacked), "compressed message")
     return unpacked
 
@@ -82,6 +87,8 @@ def unpack_file(packed: Path, unpacked: IO[bytes]) -> None:
     Raises:
         DataError: it is damaged, or larger than `MAX_FILE_BYTES`.
     """
+    import zstandard
+
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
     num_bytes = 0
     try:

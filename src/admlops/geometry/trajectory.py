@@ -1,0 +1,190 @@
+"""The way of a body through time: poses between poses, and points moved along with it.
+
+Rotations are interpolated by slerp (Shoemake, "Animating rotation with quaternion curves", 1985),
+translations linearly.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from admlops.geometry.pose import quaternion_from_rotation, rotation_from_quaternion
+
+_SMALL_ANGLE_COSINE = 0.9999999
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """Poses of one frame in another at rising times.
+
+    Attributes:
+        times_ns: (K,) int64, strictly rising.
+        translation_m: (K, 3) float64.
+        quaternion_wxyz: (K, 4) float64 of length one; neighbours on the same half sphere.
+    """
+
+    times_ns: NDArray[np.int64]
+    translation_m: NDArray[np.float64]
+    quaternion_wxyz: NDArray[np.float64]
+
+    @classmethod
+    def make(
+        cls, times_ns: ArrayLike, translation_m: ArrayLike, quaternion_wxyz: ArrayLike
+    ) -> Self:
+        """Return a trajectory of poses in any order; of poses at one time the last one counts."""
+        times = np.asarray(times_ns, dtype=np.int64).reshape(-1)
+        order = np.argsort(times, kind="stable")
+        is_last = np.append(np.diff(times[order]) > 0, True)[: len(order)]
+        chosen = order[is_last]
+        quaternion = np.asarray(quaternion_wxyz, dtype=np.float64).reshape(-1, 4)[chosen]
+        quaternion = quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)
+        if len(quaternion) > 1:
+            turns = (quaternion[1:] * quaternion[:-1]).sum(axis=1) < 0.0
+            signs = np.where(np.cumsum(turns) % 2 == 1, -1.0, 1.0)
+            quaternion[1:] *= signs[:, None]
+        translation = np.asarray(translation_m, dtype=np.float64).reshape(-1, 3)[chosen]
+        return cls(times[chosen], translation, quaternion)
+
+    @classmethod
+    def from_transforms(cls, times_ns: ArrayLike, transforms: NDArray[np.float64]) -> Self:
+        """Return a trajectory of (K, 4, 4) rigid transforms."""
+        quaternion = [quaternion_from_rotation(transform[:3, :3]) for transform in transforms]
+        return cls.make(times_ns, transforms[:, :3, 3], np.array(quaternion).reshape(-1, 4))
+
+    def __len__(self) -> int:
+        """Return the number of poses."""
+        return len(self.times_ns)
+
+    def covers(self, times_ns: ArrayLike, max_gap_ns: int) -> NDArray[np.bool_]:
+        """Return for each time whether it lies at a pose or between two that are close enough."""
+        times = np.asarray(times_ns, dtype=np.int64)
+        if len(self) == 0:
+            return np.zeros(times.shape, dtype=np.bool_)
+        after = np.searchsorted(self.times_ns, times, side="left")
+        inside = (after < len(self)) & (times >= self.times_ns[0])
+        after = np.clip(after, 0, len(self) - 1)
+        before = np.clip(after - 1, 0, None)
+        is_exact = self.times_ns[after] == times
+        is_close = self.times_ns[after] - self.times_ns[before] <= max_gap_ns
+        covered: NDArray[np.bool_] = inside & (is_exact | is_close)
+        return covered
+
+    def at(self, time_ns: int) -> NDArray[np.float64]:
+        """Return the (4, 4) pose at a time; outside the trajectory that of the nearer end.
+
+        Raises:
+            ValueError: the trajectory is empty.
+        """
+        if len(self) == 0:
+            raise ValueError("a trajectory without poses")
+        after = int(np.clip(np.searchsorted(self.times_ns, time_ns), 1, max(1, len(self) - 1)))
+        before = after - 1
+        after = min(after, len(self) - 1)
+        span_ns = int(self.times_ns[after] - self.times_ns[before])
+        share = (int(time_ns) - int(self.times_ns[before])) / span_ns if span_ns else 0.0
+        share = min(max(share, 0.0), 1.0)
+        pose = np.eye(4)
+        first, second = self.quaternion_wxyz[before], self.quaternion_wxyz[after]
+        pose[:3, :3] = rotation_from_quaternion(_slerp(first, second, share))
+        start_m, end_m = self.translation_m[before], self.translation_m[after]
+        pose[:3, 3] = start_m + share * (end_m - start_m)
+        return pose
+
+    def between(self, start_ns: int, end_ns: int) -> Self:
+        """Return the part whose poses are needed for times from `start_ns` to `end_ns`."""
+        first = max(int(np.searchsorted(self.times_ns, start_ns, side="right")) - 1, 0)
+        last = int(np.searchsorted(self.times_ns, end_ns, side="left")) + 1
+        part = slice(first, last)
+        return type(self)(self.times_ns[part], self.translation_m[part], self.quaternion_wxyz[part])
+
+    def seen_from(self, target_from_parent: NDArray[np.float64]) -> Self:
+        """Return the same way in another fixed frame."""
+        turn = quaternion_from_rotation(target_from_parent[:3, :3])
+        translation = self.translation_m @ target_from_parent[:3, :3].T + target_from_parent[:3, 3]
+        return type(self)(self.times_ns, translation, _multiply(turn, self.quaternion_wxyz))
+
+
+def compensate_motion(
+    points: NDArray[np.float32],
+    times_ns: NDArray[np.int64],
+    reference_from_body: Trajectory,
+) -> NDArray[np.float32]:
+    """Return (N, 4) float32 points in the reference frame, each moved by the pose at its time.
+
+    Args:
+        points: (N, 4) float32 x y z intensity in the moving body's frame.
+        times_ns: (N,) int64 time of each point; beyond the ends the nearer end's pose is taken.
+        reference_from_body: the body's way in the reference frame.
+
+    Raises:
+        ValueError: the trajectory is empty.
+    """
+    if len(reference_from_body) == 0:
+        raise ValueError("a trajectory without poses")
+    start_ns = reference_from_body.times_ns[0]
+    return _compensate(
+        np.ascontiguousarray(points, dtype=np.float32),
+        np.ascontiguousarray(times_ns - start_ns, dtype=np.int64),
+        reference_from_body.times_ns - start_ns,
+        reference_from_body.translation_m,
+        reference_from_body.quaternion_wxyz,
+    )
+
+
+@njit(cache=True, nogil=True)
+def _slerp(first, second, share):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Return the unit quaternion between two on the same half sphere."""
+    cosine = min(1.0, abs((first * second).sum()))
+    sign = 1.0 if (first * second).sum() >= 0.0 else -1.0
+    if cosine > _SMALL_ANGLE_COSINE:
+        mixed = (1.0 - share) * first + share * sign * second
+    else:
+        angle = np.arccos(cosine)
+        left, right = np.sin((1.0 - share) * angle), np.sin(share * angle)
+        mixed = (left * first + right * sign * second) / np.sin(angle)
+    return mixed / np.sqrt((mixed * mixed).sum())
+
+
+def _multiply(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (K, 4) Hamilton products of one quaternion with (K, 4)."""
+    w, x, y, z = first
+    matrix = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
+    product: NDArray[np.float64] = second @ matrix.T
+    return product
+
+
+@njit(cache=True, nogil=True)
+def _compensate(points, times, knot_times, translation, quaternion):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Move every point by the pose at its time; a pose is found once per distinct time in a row."""
+    out = np.empty_like(points)
+    rotation = np.eye(3)
+    shift = np.zeros(3)
+    last = len(knot_times) - 1
+    knot, known_time = 0, times[0] - 1 if len(times) else 0
+    for index in range(len(points)):
+        time = times[index]
+        if time != known_time:
+            known_time = time
+            if not knot_times[knot] <= time or (knot < last and time >= knot_times[knot + 1]):
+                knot = max(0, min(np.searchsorted(knot_times, time, side="right") - 1, last))
+            after = min(knot + 1, last)
+            span = knot_times[after] - knot_times[knot]
+            share = min(max((time - knot_times[knot]) / span, 0.0), 1.0) if span > 0 else 0.0
+            w, x, y, z = _slerp(quaternion[knot], quaternion[after], share)
+            rotation[0] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
+            rotation[1] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
+            rotation[2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
+            shift[:] = translation[knot] + share * (translation[after] - translation[knot])
+        for axis in range(3):
+            row = rotation[axis]
+            out[index, axis] = (
+                row[0] * points[index, 0]
+                + row[1] * points[index, 1]
+                + row[2] * points[index, 2]
+                + shift[axis]
+            )
+        out[index, 3] = points[index, 3]
+    return out
