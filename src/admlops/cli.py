@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from admlops.config import Config
+from admlops.cli_data import COMMANDS
 from admlops.errors import AdmlopsError, ConfigError
 from admlops.steps.step import STEPS, Step, load_step, run_step
 
@@ -62,6 +63,8 @@ def make_app(word: str) -> typer.Typer:
     }
     for name, other in others.items():
         app.command(name, rich_help_panel="Pipelines and serving")(other)
+    for name, other in COMMANDS.items():
+        app.command(name, rich_help_panel="Data")(other)
     return app
 
 

@@ -56,6 +56,36 @@ def project_boxes(
     return np.where(inside[:, None], out, np.nan)
 
 
+def project_edges(
+    boxes_7: NDArray[np.float64],
+    ego_from_camera: NDArray[np.float64],
+    camera_matrix: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return (N, 12, 2, 2) pixels of both ends of the edges of 3D boxes.
+
+    Edges that cross the image plane are cut before it; those wholly behind it are NaN. The first
+    edge of a box is the lower one of its front.
+
+    Args:
+        boxes_7: (N, 7) boxes in the ego frame.
+        ego_from_camera: (4, 4) pose of the camera.
+        camera_matrix: (3, 3) pinhole matrix.
+    """
+    corners = transform_points(invert(ego_from_camera), corners_3d(boxes_7).reshape(-1, 3))
+    ends = corners.reshape(-1, 8, 3)[:, _EDGES]
+    near = 2.0 * MIN_DEPTH_M
+    depth = ends[..., 2]
+    along = np.where(depth[..., 1] == depth[..., 0], 1.0, depth[..., 1] - depth[..., 0])
+    cut = ends[..., 0, :] + ((near - depth[..., 0]) / along)[..., None] * (
+        ends[..., 1, :] - ends[..., 0, :]
+    )
+    behind = depth < near
+    ends = np.where(behind[..., None], cut[..., None, :], ends)
+    ends[behind.all(axis=-1)] = np.nan
+    pixels = ends @ camera_matrix.T
+    return np.asarray(pixels[..., :2] / pixels[..., 2:])
+
+
 def _clip_to_front(
     corners: NDArray[np.floating],
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from admlops.geometry.camera import project_boxes, project_points
+from admlops.geometry.camera import project_boxes, project_edges, project_points
 from admlops.geometry.pose import make_transform
 
 CAMERA_MATRIX = np.array([[100.0, 0.0, 50.0], [0.0, 100.0, 40.0], [0.0, 0.0, 1.0]])
@@ -79,3 +79,20 @@ class TestProjectBoxes:
         ]
         np.testing.assert_array_equal(found, one_by_one)
         assert (found[:, 2:] > found[:, :2]).all()
+
+
+def test_edges_of_a_box_before_the_camera() -> None:
+    # A cube of 2 m, 4 m ahead; the camera looks along x: depth 3 at its near face, 5 at its far.
+    matrix = np.diag([300.0, 300.0, 1.0])
+    edges = project_edges(np.array([[4.0, 0, 0, 2, 2, 2, 0]]), EGO_FROM_CAMERA, matrix)
+    assert edges.shape == (1, 12, 2, 2)
+    np.testing.assert_allclose(edges[0, 0], [[-60, 60], [60, 60]])  # lower edge of the front
+    np.testing.assert_allclose(edges[0, 2], [[100, 100], [-100, 100]])  # and of the rear
+
+
+def test_edges_are_cut_before_the_image_plane() -> None:
+    matrix = np.diag([1.0, 1.0, 1.0])
+    edges = project_edges(np.array([[0.0, 0, 0, 2, 2, 2, 0]]), EGO_FROM_CAMERA, matrix)[0]
+    np.testing.assert_allclose(edges[0], [[-1, 1], [1, 1]])  # at depth 1
+    np.testing.assert_allclose(edges[1], [[1, 1], [5, 5]])  # from depth 1 to the cut at 0.2
+    assert np.isnan(edges[2]).all()  # wholly behind
