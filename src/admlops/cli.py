@@ -14,8 +14,8 @@ import typer
 import yaml
 from rich.console import Console
 
-from admlops.config import Config
 from admlops.cli_data import COMMANDS
+from admlops.config import Config
 from admlops.errors import AdmlopsError, ConfigError
 from admlops.steps.step import STEPS, Step, load_step, run_step
 
