@@ -11,6 +11,7 @@ from admlops.formats.source import FrameSource, ReadOptions
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "kitti_object": "admlops.formats.kitti.source",
+        "kitti_tracking": "admlops.formats.kitti_tracking.source",
     }
 )
 """The module of each format; it has `looks_like(root)` and `open_folder(root, options)`."""

@@ -22,49 +22,59 @@ EGO_FROM_RECTIFIED = make_transform(
 """Boxes of labels move by this transform exactly."""
 
 _SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
+_OPTIONAL = {"P3": (3, 4), "Tr_imu_to_velo": (3, 4)}
+_ALIASES = {"R_rect": "R0_rect", "Tr_velo_cam": "Tr_velo_to_cam", "Tr_imu_velo": "Tr_imu_to_velo"}
+"""Names of the rows in KITTI tracking."""
 _MAX_ROTATION_ERROR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class KittiCalibration:
-    """The part of a calibration file that a lidar and a left colour camera need.
+    """The part of a calibration file that a lidar, the colour cameras and the IMU need.
 
     Attributes:
         p2: (3, 4) float64, pixels of camera 2 from the rectified camera-0 frame.
         rectified_from_reference: (4, 4) float64, `R0_rect`.
         reference_from_velodyne: (4, 4) float64, `Tr_velo_to_cam`.
+        p3: as `p2` of camera 3, or None.
+        velodyne_from_imu: (4, 4) float64, `Tr_imu_to_velo`, or None.
     """
 
     p2: NDArray[np.float64]
     rectified_from_reference: NDArray[np.float64]
     reference_from_velodyne: NDArray[np.float64]
+    p3: NDArray[np.float64] | None = None
+    velodyne_from_imu: NDArray[np.float64] | None = None
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
-        """Read the text of a calibration file; other rows are passed over.
+        """Read the text of a file of KITTI object or tracking; other rows are passed over.
 
         Raises:
             ValueError: a row is absent, has the wrong number of values, or is no calibration.
         """
         rows: dict[str, NDArray[np.float64]] = {}
         for line in content.decode("ascii", errors="replace").splitlines():
-            name, _, values = line.partition(":")
-            if name.strip() in _SHAPES:
-                rows[name.strip()] = _parse_row(name.strip(), values)
+            name, _, values = line.strip().partition(" ")
+            name = _ALIASES.get(name.rstrip(":"), name.rstrip(":"))
+            if name in _SHAPES or (name in _OPTIONAL and values.strip()):
+                rows[name] = _parse_row(name, values)
         missing = [name for name in _SHAPES if name not in rows]
         if missing:
             raise ValueError(f"no row {', '.join(missing)}")
         matrix = rows["P2"][:, :3]
         if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], [0, 0, 1]):
             raise ValueError("P2 is not a pinhole projection")
-        for name in ("R0_rect", "Tr_velo_to_cam"):
-            rotation = rows[name][:, :3]
+        for name in ("R0_rect", "Tr_velo_to_cam", "Tr_imu_to_velo"):
+            rotation = rows[name][:, :3] if name in rows else np.eye(3)
             if np.abs(rotation @ rotation.T - np.eye(3)).max() > _MAX_ROTATION_ERROR:
                 raise ValueError(f"{name} holds no rotation")
         return cls(
             rows["P2"],
             make_transform(rows["R0_rect"], np.zeros(3)),
-            make_transform(rows["Tr_velo_to_cam"][:, :3], rows["Tr_velo_to_cam"][:, 3]),
+            _as_transform(rows["Tr_velo_to_cam"]),
+            rows.get("P3"),
+            _as_transform(rows["Tr_imu_to_velo"]) if "Tr_imu_to_velo" in rows else None,
         )
 
     @classmethod
@@ -96,25 +106,47 @@ class KittiCalibration:
     @property
     def camera(self) -> CalibratedSensor:
         """Camera 2, the left colour camera; it stands beside camera 0."""
-        matrix = self.p2[:, :3].copy()
-        camera_from_rectified = make_transform(np.eye(3), np.linalg.solve(matrix, self.p2[:, 3]))
-        ego_from_camera = EGO_FROM_RECTIFIED @ invert(camera_from_rectified)
-        return CalibratedSensor("camera_front", "camera", ego_from_camera, matrix)
+        return _camera("camera_front", self.p2)
+
+    @property
+    def right_camera(self) -> CalibratedSensor | None:
+        """Camera 3, the right colour camera."""
+        return None if self.p3 is None else _camera("camera_front_right", self.p3)
+
+    @property
+    def imu_from_ego(self) -> NDArray[np.float64] | None:
+        """The (4, 4) transform into the frame of the inertial unit, where it is known."""
+        if self.velodyne_from_imu is None:
+            return None
+        return invert(self.lidar.ego_from_sensor @ self.velodyne_from_imu)
 
     def to_text(self) -> str:
         """Return a whole calibration file; what is not known (other cameras, IMU) is filled in."""
         rows = {f"P{number}": self.p2 for number in range(4)}
+        rows["P3"] = self.p2 if self.p3 is None else self.p3
         rows["R0_rect"] = self.rectified_from_reference[:3, :3]
         rows["Tr_velo_to_cam"] = self.reference_from_velodyne[:3]
-        rows["Tr_imu_to_velo"] = np.eye(4)[:3]
+        imu = self.velodyne_from_imu
+        rows["Tr_imu_to_velo"] = (np.eye(4) if imu is None else imu)[:3]
         return "".join(
             f"{name}: {' '.join(f'{value:.15e}' for value in row.ravel())}\n"
             for name, row in rows.items()
         )
 
 
+def _camera(name: str, projection: NDArray[np.float64]) -> CalibratedSensor:
+    matrix = projection[:, :3].copy()
+    camera_from_rectified = make_transform(np.eye(3), np.linalg.solve(matrix, projection[:, 3]))
+    ego_from_camera = EGO_FROM_RECTIFIED @ invert(camera_from_rectified)
+    return CalibratedSensor(name, "camera", ego_from_camera, matrix)
+
+
+def _as_transform(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return make_transform(rows[:, :3], rows[:, 3])
+
+
 def _parse_row(name: str, values: str) -> NDArray[np.float64]:
-    shape = _SHAPES[name]
+    shape = (_SHAPES | _OPTIONAL)[name]
     try:
         row = np.array([float(value) for value in values.split()])
     except ValueError:

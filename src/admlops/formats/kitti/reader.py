@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from admlops.checks.rules import find
 from admlops.errors import DataError
+from admlops.formats.image_file import image_size_px
 from admlops.formats.kitti.calibration import KittiCalibration
 from admlops.formats.kitti.folder import FrameFiles, list_frames
-from admlops.formats.image_file import image_size_px
 from admlops.formats.kitti.labels import LabelTable, parse_labels
 from admlops.formats.source import CategoryTable, Mapped, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
