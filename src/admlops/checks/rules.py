@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from admlops.checks.annotation_rules import DEFINITION_ROWS
+from admlops.checks.delivery_rules import DELIVERY_ROWS
 from admlops.checks.exchange_rules import EXCHANGE_ROWS
 from admlops.checks.reading_rules import READING_ROWS
 from admlops.checks.recording_rules import RECORDING_ROWS
@@ -363,6 +364,7 @@ RULES: Mapping[str, Rule] = _table(
     DEFINITION_ROWS,
     RECORDING_ROWS,
     EXCHANGE_ROWS,
+    DELIVERY_ROWS,
 )
 
 
