@@ -16,7 +16,6 @@ from admlops.annotation.labelling_rules import AttributeDefinition
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The dialect of ASAM's own schema."""
-OPENLABEL_VERSION = "1.0.0"
 _NUMBER = {"type": "number"}
 _POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 _CENTRE = [_NUMBER] * 3

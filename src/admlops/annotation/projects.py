@@ -8,8 +8,8 @@ from typing import Any
 from admlops.analysis.drawing import colours_of
 from admlops.annotation.definition import DatasetDefinition
 from admlops.annotation.definition_check import IGNORE_CATEGORY, UNDEFINED_VALUE
-from admlops.annotation.delivery_schema import OPENLABEL_VERSION
 from admlops.annotation.labelling_rules import AttributeDefinition
+from admlops.formats.openlabel.layout import EGO, SCHEMA_VERSION, WORLD
 
 _IGNORE_COLOUR = "#9aa5b1"
 
@@ -61,21 +61,16 @@ def make_openlabel_project(definition: DatasetDefinition) -> dict[str, Any]:
     names = [*definition.category_names]
     if definition.rules.ignore_regions != "none":
         names.append(IGNORE_CATEGORY)
+    sensors = [item.name for item in definition.sensors]
     systems: dict[str, Any] = {
-        "ego": {
-            "type": "local",
-            "parent": "",
-            "children": [item.name for item in definition.sensors],
-        }
+        WORLD: {"type": "scene_cs", "parent": "", "children": [EGO]},
+        EGO: {"type": "local_cs", "parent": WORLD, "children": sensors},
     }
-    systems |= {
-        item.name: {"type": "sensor", "parent": "ego", "children": []}
-        for item in definition.sensors
-    }
+    systems |= {name: {"type": "sensor_cs", "parent": EGO, "children": []} for name in sensors}
     return {
         "openlabel": {
             "metadata": {
-                "schema_version": OPENLABEL_VERSION,
+                "schema_version": SCHEMA_VERSION,
                 "name": definition.name,
                 "comment": definition.description,
                 "file_version": definition.version,

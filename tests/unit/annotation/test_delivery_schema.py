@@ -1,15 +1,22 @@
 """The schema takes good deliveries and refuses each fault; project files say the same."""
 
 import copy
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 from admlops.annotation.definition import load_definition
 from admlops.annotation.delivery_schema import make_delivery_schema
 from admlops.annotation.projects import make_cvat_labels, make_openlabel_project
+from admlops.formats.openlabel.reader import read_openlabel
+from admlops.formats.openlabel.writer import write_openlabel
+from admlops.structures.boxes import Boxes
+from admlops.structures.frame import Frame, FrameKey
 
 DEFINITION = load_definition("urban_lidar")
 SCHEMA = make_delivery_schema(DEFINITION)
@@ -144,4 +151,40 @@ def test_openlabel_names_ontology_and_streams() -> None:
         "lidar_top": "lidar",
         "camera_front": "camera",
     }
-    assert project["coordinate_systems"]["ego"]["children"] == ["lidar_top", "camera_front"]
+    systems = project["coordinate_systems"]
+    assert systems["vehicle-iso8855"]["children"] == ["lidar_top", "camera_front"]
+    assert all(systems[item["parent"]] for item in systems.values() if item["parent"])
+
+
+@pytest.mark.parametrize(
+    ("category", "attributes", "is_good"),
+    [
+        ("car", '{"emergency": true, "motion": "parked"}', True),
+        ("car", "", True),  # that an answer is missing, the rules tell
+        ("lorry", "", False),
+        ("car", '{"motion": "flying"}', False),
+        ("car", '{"emergency": "yes"}', False),
+    ],
+)
+def test_what_our_writer_delivers(
+    tmp_path: Path, category: str, attributes: str, is_good: bool
+) -> None:
+    boxes = Boxes.make(
+        [[10.0, 0, 1]],
+        [[4.0, 2, 1.5]],
+        [0.3],
+        [category],
+        track_id=["7"],
+        num_points=[9],
+        attributes=[attributes],
+    )
+    file = tmp_path / "delivery.json"
+    write_openlabel(file, [Frame(FrameKey("log", "scene", 0), "0", np.eye(4), boxes=boxes)])
+    assert is_valid(json.loads(file.read_text())) is is_good
+
+
+def test_our_reader_takes_the_project(tmp_path: Path) -> None:
+    file = tmp_path / "openlabel.json"
+    file.write_text(json.dumps(make_openlabel_project(DEFINITION)))
+    read = read_openlabel(file)
+    assert len(read.frames) == 0
