@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LOCKS = Path(__file__).resolve().parent / "locks"
 EXTRAS_BY_ROLE = {
     "data": ("lake", "report", "serve", "record", "collect", "kfp"),
-    "train": ("lake", "report", "train", "kfp"),
+    "train": ("lake", "report", "train", "serve", "kfp"),
     "export": ("lake", "train", "export", "serve", "kfp"),
     "triton-loader": ("serve",),
 }

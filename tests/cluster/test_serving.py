@@ -22,6 +22,7 @@ PIPELINE = "system:serviceaccount:admlops:admlops-pipeline"
 CAN_I = [
     ("create", "trainjobs.trainer.kubeflow.org", "admlops", True),
     ("delete", "trainjobs.trainer.kubeflow.org", "admlops", True),
+    ("patch", "trainjobs.trainer.kubeflow.org", "admlops", False),
     ("patch", "workflowtaskresults.argoproj.io", "admlops", True),
     ("get", "pods", "admlops", True),
     ("get", "pods/log", "admlops", True),

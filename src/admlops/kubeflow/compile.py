@@ -12,6 +12,7 @@ from kfp import compiler
 from admlops.errors import ConfigError
 from admlops.files import write_atomically
 from admlops.kubeflow.compiled import CompiledPipeline
+from admlops.kubeflow.distribution import distribute
 from admlops.kubeflow.lint import lint, refuse
 from admlops.kubeflow.placement import place
 from admlops.kubeflow.profile import ClusterProfile
@@ -65,7 +66,8 @@ def compile_pipeline(
         )
         compiled = CompiledPipeline.parse(path.read_text())
     if profile:
-        compiled = place(compiled, profile, version("admlops"))
+        tag = version("admlops")
+        compiled = place(distribute(compiled, profile, tag), profile, tag)
     refuse(lint(compiled, profile.gpu_steps() if profile else ()), name)
     target = folder / f"{name}.yaml"
     namespace = profile.namespace if profile else "kubeflow"

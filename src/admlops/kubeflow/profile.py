@@ -115,6 +115,20 @@ class ObjectStore(Config):
     """Region of the buckets."""
 
 
+class TrainJobs(Config):
+    """Training in pods of its own, through Kubeflow Trainer."""
+
+    num_nodes: int = Field(default=1, ge=1, le=1024)
+    """Pods per job, each with the resources of the step's pool."""
+    processes_per_node: int | None = Field(default=None, ge=1, le=64)
+    """Processes per pod; one for each accelerator of the pool where absent."""
+    exchange: str | None = None
+    """Folder through which models come back: s3://bucket/folder, or one of a mounted volume;
+    `train_jobs` in the store where absent."""
+    poll_s: float = Field(default=5.0, gt=0)
+    """Seconds between two looks at a job."""
+
+
 class ClusterProfile(Config):
     """Everything about a cluster that a pipeline must know, and that no pipeline should hold."""
 
@@ -154,6 +168,8 @@ class ClusterProfile(Config):
     """Room for temporary files; the node's own disk where absent."""
     environment: dict[EnvironmentName, str] = Field(default_factory=dict)
     """More environment variables for every step; no secrets."""
+    train_jobs: TrainJobs | None = None
+    """How `train` runs as a TrainJob; in the task's own pod where absent."""
 
     @model_validator(mode="after")
     def _names_must_exist(self) -> Self:

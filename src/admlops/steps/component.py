@@ -29,10 +29,15 @@ def run_component(
         {name: artifact.path for name, artifact in outputs.items()},
         config,
     )
+    describe_outputs(outputs, scores)
+    return scores
+
+
+def describe_outputs(outputs: Mapping[str, ArtifactLike], scores: Scores) -> None:
+    """Write scores, references and provenance into the metadata of artifacts."""
     for artifact in outputs.values():
         artifact.metadata.update(_lineage(Path(artifact.path)))
         artifact.metadata.update({name: float(value) for name, value in scores.items()})
-    return scores
 
 
 def _lineage(path: Path) -> dict[str, str]:

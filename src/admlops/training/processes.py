@@ -133,9 +133,9 @@ def run_processes(
     with tempfile.TemporaryDirectory() as folder, _threads_for(count):
         where = Path(folder)
         write_atomically(where / "request.json", json.dumps(request))
-        arguments = ["--standalone", f"--nproc-per-node={count}", "-m", module, folder]
+        flags = ["--standalone", f"--nproc-per-node={count}", f"--log-dir={where / 'logs'}"]
         try:
-            torchrun.run(torchrun.parse_args(arguments))  # type: ignore[no-untyped-call]
+            torchrun.run(torchrun.parse_args([*flags, "-m", module, folder]))  # type: ignore[no-untyped-call]
         except ChildFailedError as error:
             _raise_first(where)
             codes = {one.local_rank: one.exitcode for one in error.failures.values()}
