@@ -60,8 +60,15 @@ def match_centers(
     offset = place_m[:, None, :2] - other.center_m[None, :, :2]
     distance = np.linalg.norm(offset, axis=-1)
     distance[one.category[:, None] != other.category[None]] = np.inf
+    return pair_nearest(distance, reach_m)
+
+
+def pair_nearest(
+    distance: NDArray[np.float64], reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (M,) rows and columns of pairs nearer than `reach`: nearest first, each only once."""
     order = np.argsort(distance, axis=None, kind="stable")
-    order = order[distance.ravel()[order] < reach_m]
+    order = order[distance.ravel()[order] < reach]
     rows, columns = np.unravel_index(order, distance.shape)
     pairs: dict[int, int] = {}
     taken: set[int] = set()

@@ -30,7 +30,7 @@ def require_permission(licences: Iterable[str], use: Use) -> None:
             reasons.append("no licence is recorded for its data")
     if reasons:
         raise ConfigError(
-            f"publish: use {use!r} is not permitted: {'; '.join(reasons)}. "
-            "Train on data whose terms permit it"
+            f"use {use!r} is not permitted: {'; '.join(reasons)}. "
+            "Use data whose terms permit it"
             + (", or set use to 'research'" if use == "commercial" else "")
         )

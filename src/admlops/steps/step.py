@@ -32,6 +32,7 @@ STEPS: dict[str, StepSummary] = {
     "ingest": StepSummary("data", "Read a dataset format into the lake; quarantine bad frames."),
     "check": StepSummary("data", "Examine data against rules, and against a model's settings."),
     "analyze": StepSummary("data", "Show distributions, coverage of a requirement, and gaps."),
+    "curate": StepSummary("data", "Merge, divide, compare and tag dataset versions."),
     "annotate": StepSummary("data", "Fulfil a label request; make a new dataset version."),
     "mine": StepSummary("data", "Pick the unlabelled frames that are worth labelling next."),
     "train": StepSummary("train", "Train a detector on a dataset version."),

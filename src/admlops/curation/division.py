@@ -1,0 +1,203 @@
+"""Dividing a dataset version: what belongs together, what it holds, and whether it leaks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.checks.findings import FindingLog
+from admlops.checks.splits import SplitCheck
+from admlops.curation.descriptors import standardize
+from admlops.curation.grouping import FramePlaces, Reach, group_units, number_values
+from admlops.curation.splitting import (
+    FREE,
+    SplitRule,
+    divide_units,
+    move_unlabelled,
+    tabulate_shares,
+)
+from admlops.errors import DataError
+from admlops.lake.store import Dataset
+from admlops.structures.frame import FrameKey
+
+LEAKS = ("SPLIT001", "SPLIT002", "SPLIT003")
+"""Rules whose findings mean that one split gives away another."""
+_NO_PAYLOAD = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""SHA-256 of nothing: the digest of frames without sensor data."""
+
+
+def divide_dataset(dataset: Dataset, rule: SplitRule) -> tuple[Dataset, dict[str, Any]]:
+    """Return the version with its frames divided, and a report; moves nothing that need not move.
+
+    Raises:
+        DataError: all frames are in one scene, or the splits would leak.
+    """
+    keys = dataset.keys()
+    unit, names = _number_units(dataset, rule)
+    groups, pairs = group_units(_places(dataset, rule, unit), _reach(rule))
+    wanted = np.zeros(len(keys), np.bool_)
+    wanted[dataset.rows_where(rule.condition)] = True
+    before = np.array(_column(dataset, "split"), dtype=object)
+    fixed = _fixed(before, unit, wanted, rule, len(names))
+    content, columns = _content(dataset, unit, wanted, len(names))
+    division = divide_units(groups, fixed, content, list(rule.shares.values()), names)
+    after = before.copy()
+    split_names = np.array([*rule.names, ""], dtype=object)
+    moving = wanted & (~np.isin(before, rule.names) | (not rule.keep))
+    after[moving] = split_names[division.split[unit[moving]]]
+    pool = ~wanted & (before == rule.pool)
+    shared = move_unlabelled(division.split, unit, groups)
+    after[pool & shared] = ""
+    findings = verify_splits(dataset, after.tolist(), rule)
+    changes = {keys[row]: str(after[row]) for row in np.flatnonzero(after != before)}
+    num_moved = _commit(dataset, changes, findings, rule)
+    counts = {
+        "split_moved": num_moved,
+        "split_groups": len(np.unique(groups)),
+        "split_torn": int(np.isin(unit[moving], division.torn).sum()),
+        "split_pool_left_out": int((pool & shared).sum()),
+        "split_leaks": sum(findings.counts[rule_id] for rule_id in LEAKS),
+    }
+    return dataset, {
+        "counts": counts | {f"split_{n}": int((after == n).sum()) for n in rule.names},
+        "joined": pairs,
+        "shares": tabulate_shares(division.split, content, columns, rule.names),
+        "findings": [str(finding) for finding in findings.ordered()],
+    }
+
+
+def verify_splits(dataset: Dataset, splits: Sequence[str], rule: SplitRule) -> FindingLog:
+    """Return what the rules on splits find when each row is in the given split.
+
+    Frames of the pool count as frames of the first split: they may be trained on later.
+    """
+    log = FindingLog()
+    check = SplitCheck(log)
+    digests = _column(dataset, "sensor_digest")
+    frames = dataset.iterate(lidar=False)
+    for frame, split, digest in zip(frames, splits, digests, strict=True):
+        known = rule.names[0] if split == rule.pool else split
+        payload = "" if digest in (_NO_PAYLOAD, None) else digest
+        check.look(replace(frame, split=known), payload)
+    check.finish()
+    return log
+
+
+def _commit(
+    dataset: Dataset, changes: Mapping[FrameKey, str], findings: FindingLog, rule: SplitRule
+) -> int:
+    leaks = [finding for finding in findings.ordered() if finding.rule.rule_id in LEAKS]
+    if leaks and rule.refuse_leaks:
+        raise DataError(
+            f"{dataset.reference}: the splits would leak, nothing was written. The first of "
+            f"{sum(findings.counts[rule_id] for rule_id in LEAKS)} places: {leaks[0]}. Set "
+            "split.keep to false to divide all frames anew, or split.refuse_leaks to false"
+        )
+    return dataset.move(changes)
+
+
+def _number_units(dataset: Dataset, rule: SplitRule) -> tuple[NDArray[np.int64], list[str]]:
+    """Return (N,) unit of each frame, and the units' names.
+
+    Raises:
+        DataError: every frame is in the same unit.
+    """
+    width = {"log": 1, "scene": 2, "frame": 3}[rule.unit]
+    numbers: dict[tuple[Any, ...], int] = {}
+    keys = dataset.keys()
+    unit = [numbers.setdefault(key[:width], len(numbers)) for key in keys]
+    if len(numbers) < 2:
+        raise DataError(
+            f"{dataset.reference}: all {len(unit)} frames are in one {rule.unit}, which is never "
+            "cut; set split.unit to 'frame' where the source does not name scenes"
+        )
+    return np.array(unit, np.int64), ["/".join(map(str, name)) for name in numbers]
+
+
+def _places(dataset: Dataset, rule: SplitRule, unit: NDArray[np.int64]) -> FramePlaces:
+    keys = dataset.keys()
+    tags = _column(dataset, "tags")
+    prefix = f"{rule.location_tag}:"
+    locations = [next((t for t in own if t.startswith(prefix)), "") for own in tags]
+    poses = dataset.poses()
+    unknown = (poses == np.eye(4)).all(axis=(1, 2))
+    digests = ["" if d == _NO_PAYLOAD else d for d in _column(dataset, "sensor_digest")]
+    # a position means the same within a place, or within a log where no place is named
+    spaces = [place or f"log {key.log}" for place, key in zip(locations, keys, strict=True)]
+    nothing = np.full(len(keys), FREE, np.int64)
+    vectors = np.empty((len(keys), 0))
+    if rule.embedding:
+        vectors = _standardized(dataset.embedding(rule.embedding))
+    return FramePlaces(
+        unit=unit,
+        log=number_values(key.log for key in keys),
+        timestamp_ns=np.array([key.timestamp_ns for key in keys], np.int64),
+        space=number_values(spaces),
+        position_m=np.where(unknown[:, None], math.nan, poses[:, :2, 3]),
+        sensor=number_values(digests),
+        location=number_values(locations) if rule.by_location else nothing,
+        descriptors=vectors,
+    )
+
+
+def _standardized(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    known = np.isfinite(vectors).all(axis=1)
+    values = standardize(vectors[known])
+    whole = np.full((len(vectors), values.shape[1] if values.ndim == 2 else 0), math.nan)
+    whole[known] = values
+    return whole
+
+
+def _reach(rule: SplitRule) -> Reach:
+    return Reach(round(rule.gap_s * 1e9), rule.near_m, rule.near_duplicate)
+
+
+def _fixed(
+    before: NDArray[np.object_],
+    unit: NDArray[np.int64],
+    wanted: NDArray[np.bool_],
+    rule: SplitRule,
+    num_units: int,
+) -> NDArray[np.int64]:
+    """Return (U,) the split that each unit is in, FREE where none or where all is divided anew.
+
+    Frames that are not to be divided keep their unit where it is in any case.
+    """
+    fixed = np.full(num_units, FREE, np.int64)
+    for number, name in enumerate(rule.names):
+        held = (before == name) & (~wanted if not rule.keep else True)
+        fixed[unit[held]] = number
+    return fixed
+
+
+def _content(
+    dataset: Dataset, unit: NDArray[np.int64], wanted: NDArray[np.bool_], num_units: int
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Return (U, K) frames, frames of each condition and boxes of each category; the K names."""
+    tags = _column(dataset, "tags")
+    numbers = {"frames": 0}
+    rows: list[int] = []
+    columns: list[int] = []
+    for row in np.flatnonzero(wanted).tolist():
+        for name in ("frames", *(f"condition {tag}" for tag in tags[row])):
+            rows.append(row)
+            columns.append(numbers.setdefault(name, len(numbers)))
+    found = dataset.query(
+        "SELECT row, 'category ' || category AS name, count(*) AS n FROM boxes JOIN frames "
+        "USING (log, scene, timestamp_ns) GROUP BY 1, 2 ORDER BY 2, 1"
+    ).to_pydict()
+    kept = [place for place, row in enumerate(found["row"]) if wanted[row]]
+    names = [numbers.setdefault(found["name"][place], len(numbers)) for place in kept]
+    boxes = np.array(names, np.int64)
+    content = np.zeros((num_units, len(numbers)))
+    np.add.at(content, (unit[rows], np.array(columns, np.int64)), 1.0)
+    box_rows = np.array([found["row"][place] for place in kept], np.int64)
+    np.add.at(content, (unit[box_rows], boxes), [found["n"][place] for place in kept])
+    return content, list(numbers)
+
+
+def _column(dataset: Dataset, name: str) -> list[Any]:
+    return dataset.query(f"SELECT {name} FROM frames ORDER BY row")[name].to_pylist()  # noqa: S608
