@@ -105,4 +105,10 @@ READING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "A file is of a version of the format that is supported",
         "Convert the file, or write it again with a supported version",
     ),
+    (
+        "READ018",
+        "warning",
+        "A source holds the calibration of its sensors",
+        "Copy the calibration files beside the frames: without, the usual mounting is assumed",
+    ),
 )

@@ -2,7 +2,7 @@
 
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -12,8 +12,8 @@ MEMORY_BYTES = 32 << 20
 """What a spool keeps in memory before it moves to a file."""
 RUN_ROWS = 1 << 18
 """Rows that are sorted at a time."""
-BLOCK_ROWS = 1 << 15
-"""Rows of each run that are merged at a time."""
+MERGED_ROWS = 1 << 17
+"""Rows of all runs together that are merged at a time, about."""
 
 Rows = NDArray[np.void]
 
@@ -77,8 +77,10 @@ class SortedRows:
             if len(last):
                 yield last
             return
-        runs = [_Run(self._read, start, end) for start, end in self._run_places()]
-        runs.append(_Run(lambda start, end: last[start:end], 0, len(last)))
+        places = self._run_places()
+        size = max(1, MERGED_ROWS // (len(places) + 1))
+        runs = [_Run(self._read, start, end, size) for start, end in places]
+        runs.append(_Run(lambda start, end: last[start:end], 0, len(last), size))
         yield from _merge(runs)
 
     def _buffered(self) -> Rows:
@@ -108,15 +110,18 @@ class SortedRows:
 class _Run:
     """One sorted run, read from the front."""
 
-    def __init__(self, read: Any, start: int, end: int) -> None:  # noqa: ANN401 - a function
+    def __init__(
+        self, read: Callable[[int, int], Rows], start: int, end: int, block_rows: int
+    ) -> None:
         self._read = read
         self._next, self._end = start, end
+        self._block_rows = block_rows
         self.pending: Rows = read(start, start)
 
     def fill(self) -> None:
         """Read on where nothing is pending."""
         if len(self.pending) == 0 and self._next < self._end:
-            stop = min(self._next + BLOCK_ROWS, self._end)
+            stop = min(self._next + self._block_rows, self._end)
             self.pending = self._read(self._next, stop)
             self._next = stop
 

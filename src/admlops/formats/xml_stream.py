@@ -1,6 +1,7 @@
 """XML read as a stream, from files that nobody vouches for.
 
-A document type is refused, and with it every entity: no bombs, no files of ours, no requests.
+A document type that says more than its name is refused, and with it every entity: no bombs, no
+files of ours, no requests.
 """
 
 from collections.abc import Iterator
@@ -25,8 +26,8 @@ def iterate_parts(path: Path, root: str) -> Iterator[Element]:
         root: name that the root element must have.
 
     Raises:
-        DataError: the file cannot be read, is not well-formed, declares a document type, nests too
-            deep, or is about something else.
+        DataError: the file cannot be read, is not well-formed, declares a document type with more
+            than its name, nests too deep, or is about something else.
     """
     parts = _Parts(root)
     parser = expat.ParserCreate()
@@ -34,8 +35,8 @@ def iterate_parts(path: Path, root: str) -> Iterator[Element]:
     parser.StartElementHandler = parts.start
     parser.EndElementHandler = parts.end
     parser.CharacterDataHandler = parts.text
-    parser.StartDoctypeDeclHandler = parts.refuse_doctype
-    parser.EntityDeclHandler = parts.refuse_doctype
+    parser.StartDoctypeDeclHandler = parts.doctype
+    parser.EntityDeclHandler = parts.refuse
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
@@ -86,7 +87,11 @@ class _Parts:
         ready, self._ready = self._ready, []
         return ready
 
-    def refuse_doctype(self, *_: object) -> None:
+    def doctype(self, name: str, system_id: str | None, public_id: str | None, inner: int) -> None:
+        if name != self._root or system_id or public_id or inner:
+            self.refuse()
+
+    def refuse(self, *_: object) -> None:
         raise ValueError("it declares a document type or an entity, which are not read")
 
     def _grow(self, size: int) -> None:

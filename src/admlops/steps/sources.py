@@ -11,7 +11,9 @@ from admlops.formats.source import FrameSource, ReadOptions
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "kitti_object": "admlops.formats.kitti.source",
+        "kitti_raw": "admlops.formats.kitti_raw.source",
         "kitti_tracking": "admlops.formats.kitti_tracking.source",
+        "recording": "admlops.recordings.source",
     }
 )
 """The module of each format; it has `looks_like(root)` and `open_folder(root, options)`."""
@@ -54,3 +56,8 @@ def find_format(root: Path) -> str:
     known = ", ".join(fitting or FORMATS)
     reason = "fits more than one format" if fitting else "is in no format that can be read"
     raise DataError(f"{root}: {reason}; name one with `format`: {known}")
+
+
+def is_data(file: Path) -> bool:
+    """Return whether a file is itself in a format that can be read, and no manifest of one."""
+    return any(import_module(module).looks_like(file) for module in FORMATS.values())

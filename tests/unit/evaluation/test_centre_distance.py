@@ -76,7 +76,7 @@ def test_equals_the_formulas_written_plainly(
     seed: int, run_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool, "RUN_ROWS", run_rows)
-    monkeypatch.setattr(spool, "BLOCK_ROWS", 3)
+    monkeypatch.setattr(spool, "MERGED_ROWS", 30)
     rng = np.random.default_rng(seed)
     names, labels, predictions = [str(i) for i in range(60)], [], []
     for _ in names:

@@ -28,14 +28,14 @@ def test_a_spool_gives_back_what_it_took(monkeypatch: pytest.MonkeyPatch) -> Non
 @given(
     st.lists(st.lists(st.integers(0, 9), max_size=30), max_size=12),
     st.integers(1, 20),
-    st.integers(1, 9),
+    st.integers(1, 40),
 )
 def test_rows_come_by_falling_score_and_then_by_arrival(
-    parts: list[list[int]], run_rows: int, block_rows: int
+    parts: list[list[int]], run_rows: int, merged_rows: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool, "RUN_ROWS", run_rows)
-        patch.setattr(spool, "BLOCK_ROWS", block_rows)
+        patch.setattr(spool, "MERGED_ROWS", merged_rows)
         rows, expected = SortedRows(ROW), []
         for part in parts:
             taken = np.zeros(len(part), dtype=ROW)
@@ -51,7 +51,7 @@ def test_rows_come_by_falling_score_and_then_by_arrival(
 
 def test_a_merge_holds_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "RUN_ROWS", 1000)
-    monkeypatch.setattr(spool, "BLOCK_ROWS", 50)
+    monkeypatch.setattr(spool, "MERGED_ROWS", 1050)
     rows = SortedRows(ROW)
     random = np.random.default_rng(0)
     for _ in range(20):
@@ -60,4 +60,4 @@ def test_a_merge_holds_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
         rows.add(part)
     sizes = [len(block) for block in rows.blocks()]
     assert sum(sizes) == 14_000
-    assert max(sizes) <= 50 * 21
+    assert max(sizes) <= 1050
