@@ -5,7 +5,7 @@ One release is made and served once for the whole file.
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from admlops.detection.config import detector_config_json
 from admlops.detection.predictor import Predictor
 from admlops.detection.presets import small_detector
 from admlops.errors import ConfigError, DataError, GateError, ServiceError
+from admlops.files import digest_file
 from admlops.lake.store import Dataset
 from admlops.models.detector import build_detector
 from admlops.serving.bucket_store import open_store
@@ -398,3 +399,27 @@ def test_verify_compares_a_canary_with_the_stable_track(published, server, tmp_p
     assert "do not promote: 3 of 3 requests failed" in capsys.readouterr().err.replace("\n", " ")
     with pytest.raises(ConfigError, match="give both or neither"):
         verify(inputs, VerifyOutputs(tmp_path / "half"), config.replace(stable=""))
+
+
+def test_an_engine_for_another_gpu_is_refused_before_the_work(published, tmp_path):
+    built = tmp_path / "built"
+    shutil.copytree(published.built, built)
+    engine = built / "tensorrt" / "sm70-10.0.0.6" / "model.plan"
+    engine.parent.mkdir(parents=True)
+    engine.write_bytes(b"of no meaning here")
+    key = {
+        "onnx_sha256": digest_file(built / "model.onnx"),
+        "architecture": "sm70",
+        "tensorrt": "10.0.0.6",
+        "precision": "f16",
+        "shapes": {"point_features": [[1, 9], [10, 9], [20, 9]]},
+    }
+    engine.with_name("key.json").write_text(json.dumps(key))
+    before = published.store.current()
+    inputs = replace(published.inputs, built=built)
+    config = published.config.replace(runtime="tensorrt")
+    with pytest.raises(DataError, match="the release has engines for sm70, TensorRT 10.0.0.6"):
+        publish(inputs, PublishOutputs(tmp_path / "release.json"), config)
+    assert published.store.current() == before
+    with pytest.raises(ConfigError, match="precision 'bf16' is not for tensorrt"):
+        publish(inputs, PublishOutputs(tmp_path / "release.json"), config.replace(precision="bf16"))

@@ -1,7 +1,8 @@
-"""Networks that run outside torch: ONNX Runtime and OpenVINO behind one function.
+"""Networks that run outside torch: ONNX Runtime, OpenVINO and TensorRT behind one function.
 
 A built folder holds ``model.onnx``, ``openvino/model.xml`` and, where it was asked for,
-``openvino/model_int8.xml``. The runtimes are imported when they are asked for.
+``openvino/model_int8.xml`` or ``tensorrt/<architecture>-<version>/model.plan``. The runtimes are
+imported when they are asked for.
 """
 
 import os
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from admlops.detection.predictor import Network
 from admlops.errors import ConfigError, DataError, ServiceError
 
-Runtime = Literal["onnxruntime", "openvino"]
+Runtime = Literal["onnxruntime", "openvino", "tensorrt"]
 Precision = Literal["f32", "bf16", "int8"]
 
 ONNX_FILE = "model.onnx"
@@ -53,11 +54,22 @@ def load_network(
     if runtime == "openvino":
         file = OPENVINO_INT8_FILE if precision == "int8" else OPENVINO_FILE
         return _load_openvino(_existing(built / file), precision, num_threads)
-    raise ConfigError(f"runtime {runtime!r} is unknown; choose 'onnxruntime' or 'openvino'")
+    if runtime == "tensorrt":
+        if precision != "f32":
+            raise ConfigError(
+                f"precision {precision!r} is not for tensorrt: an engine has the one that it was "
+                "built with (storage of `build`); leave it out"
+            )
+        from admlops.detection.engine import find_engine, load_engine
+
+        return load_engine(find_engine(built))
+    raise ConfigError(
+        f"runtime {runtime!r} is unknown; choose 'onnxruntime', 'openvino' or 'tensorrt'"
+    )
 
 
 def network_file(runtime: Runtime, precision: Precision) -> str:
-    """Return the path, within a built folder, of what a runtime loads."""
+    """Return the path, within a built folder, of what a CPU runtime loads."""
     if runtime == "onnxruntime":
         return ONNX_FILE
     return OPENVINO_INT8_FILE if precision == "int8" else OPENVINO_FILE

@@ -14,11 +14,10 @@ from typing import Any
 from pydantic import Field
 
 from admlops.config import Config
+from admlops.detection.engine import ENGINE_SUFFIX, KEY_FILE
 from admlops.errors import ConfigError, DataError
 from admlops.serving.inventory import Inventory
 
-ENGINE_SUFFIX = ".plan"
-KEY_FILE = "key.json"
 _MAJOR_ATTRIBUTE, _MINOR_ATTRIBUTE = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of the CUDA driver API."""
 

@@ -1,6 +1,6 @@
 """From a built network to the current release: write a draft, prove it, then move the pointer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from admlops.detection.config import read_detector_config
 from admlops.errors import DataError
 from admlops.serving.bucket_store import open_store
 from admlops.serving.client import predict_cloud
+from admlops.serving.engine_proof import read_engine
 from admlops.serving.golden import Golden, require_equal
 from admlops.serving.release import (
     ReleaseContent,
@@ -24,6 +25,9 @@ from admlops.serving.store import Pointer, ReleaseStore, is_newer
 
 PARITY_TOLERANCE = 1e-3
 """Largest accepted difference of any number of a box or score."""
+
+Prover = Callable[[Path, Sequence[Golden], float], float]
+"""From a release, golden requests and a tolerance to the largest difference of the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,20 @@ class Publication:
     largest_difference: float
 
 
+def prove_release(release: Path, goldens: Sequence[Golden], tolerance: float) -> float:
+    """Serve a release, send every golden request over gRPC, and return the largest difference.
+
+    Raises:
+        GateError: an answer differs by more than the tolerance.
+        ServiceError: the server did not start or refused a request.
+    """
+    with embed_release(release) as server:
+        return max(
+            require_equal(golden, predict_cloud(server.grpc_url, golden.points), tolerance)
+            for golden in goldens
+        )
+
+
 def publish_release(
     store: ReleaseStore,
     content: ReleaseContent,
@@ -69,17 +87,19 @@ def publish_release(
     tolerance: float = PARITY_TOLERANCE,
     *,
     activate: bool = True,
+    prove: Prover = prove_release,
 ) -> Publication:
     """Write a release, prove it in a real Triton server, and make it the current one.
 
-    Without `activate` (for a canary) the current one stays.
+    Without `activate` (for a canary) the current one stays. A release with a TensorRT engine is
+    proved otherwise: see `engine_proof`.
 
     When anything fails, the draft is removed and the current release stays what it was. Content
     that was published before makes no second copy: it is current already, or a later release has
     taken its place and stays, as going back is a rollback.
 
     Raises:
-        GateError: Triton's answer to a golden request differs by more than the tolerance.
+        GateError: an answer to a golden request differs by more than the tolerance.
         ServiceError: the server did not start or refused a request.
     """
     with store.draft() as draft:
@@ -95,29 +115,15 @@ def publish_release(
             write_configurations(draft, content.settings, release_id)
             record = _record(release_id, digest, content, papers)
             write_papers(draft, record, papers.evaluation)
-            difference = prove_release(draft, content.goldens, tolerance)
+            difference = prove(draft, content.goldens, tolerance)
             path = store.adopt(draft, release_id)
         else:
             path = store.path(release_id)
             require_intact(path)
-            difference = prove_release(path, content.goldens, tolerance)
+            difference = prove(path, content.goldens, tolerance)
     if activate:
         pointer = store.activate(release_id)
     return Publication(path, read_record(path), pointer, difference)
-
-
-def prove_release(release: Path, goldens: Sequence[Golden], tolerance: float) -> float:
-    """Serve a release, send every golden request over gRPC, and return the largest difference.
-
-    Raises:
-        GateError: an answer differs by more than the tolerance.
-        ServiceError: the server did not start or refused a request.
-    """
-    with embed_release(release) as server:
-        return max(
-            require_equal(golden, predict_cloud(server.grpc_url, golden.points), tolerance)
-            for golden in goldens
-        )
 
 
 def rollback(releases_uri: str, release_id: str | None = None) -> Pointer:
@@ -137,12 +143,14 @@ def rollback(releases_uri: str, release_id: str | None = None) -> Pointer:
 
 def _record(release_id: str, digest: str, content: ReleaseContent, papers: Papers) -> ReleaseRecord:
     settings = content.settings
+    engine = read_engine(content.built) if settings.runtime == "tensorrt" else None
     return ReleaseRecord(
         release_id=release_id,
         digest=digest,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         categories=read_detector_config(content.built).categories,
-        runtime=f"{settings.runtime} {settings.precision}",
+        runtime=f"{settings.runtime} {engine.precision if engine else settings.precision}",
+        engine=engine,
         licences=papers.licences,
         use=papers.use,
         provenance=dict(papers.provenance),

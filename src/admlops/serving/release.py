@@ -7,7 +7,8 @@
       files.json         SHA-256 of every other file
       serving.json       settings of the stages
       detector.json      the detector's config
-      models/            the Triton model repository; each config.pbtxt was written last
+      models/            the Triton model repository; each config.pbtxt was written last. A
+                         network in TensorRT is an engine with its key and its ONNX file
       source/admlops/    the code that the models run: code and weights never drift apart
       golden/<name>/     a request and the response that it must get
       evaluation/        the model's scores, which the next model is compared with
@@ -23,13 +24,15 @@ from pathlib import Path
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.detection.backends import network_file
+from admlops.detection.backends import ONNX_FILE, network_file
 from admlops.detection.config import DETECTOR_FILE
+from admlops.detection.engine import ENGINE_SUFFIX, KEY_FILE, find_engine
 from admlops.errors import DataError
 from admlops.files import digest_file, digest_folder, write_atomically
+from admlops.serving.engine_key import EngineKey, read_key
 from admlops.serving.golden import Golden, write_golden
 from admlops.serving.inventory import FILES_FILE, MODELS_FOLDER, RELEASE_FILE
-from admlops.serving.repository import detector_models
+from admlops.serving.repository import NETWORK, detector_models
 from admlops.serving.stages import SETTINGS_FILE, ServingSettings
 
 SOURCE_FOLDER = "source"
@@ -66,6 +69,8 @@ class ReleaseRecord(Config):
     """What the detector finds."""
     runtime: str
     """What runs the network, and in which arithmetic."""
+    engine: EngineKey | None = None
+    """What the network's TensorRT engine is bound to; None where it runs in another runtime."""
     licences: tuple[str, ...] = ()
     """Terms that data and model carry."""
     use: str = "research"
@@ -104,14 +109,28 @@ def write_content(folder: Path, content: ReleaseContent) -> str:
     for stage in stages:
         version = folder / MODELS_FOLDER / stage.name / "1"
         version.mkdir(parents=True)
-        shutil.copyfile(template, version / "model.py")
+        if not (stage.name == NETWORK and settings.runtime == "tensorrt"):
+            shutil.copyfile(template, version / "model.py")
+    _copy_network(content, folder / MODELS_FOLDER / NETWORK / "1")
+    return digest_folder(folder)
+
+
+def _copy_network(content: ReleaseContent, version: Path) -> None:
+    settings = content.settings
+    if settings.runtime == "tensorrt":
+        engine = find_engine(content.built)
+        key = engine.with_name(KEY_FILE)
+        architecture = read_key(key, str(key)).architecture
+        shutil.copyfile(engine, version / f"{architecture}{ENGINE_SUFFIX}")
+        shutil.copyfile(key, version / KEY_FILE)
+        shutil.copyfile(content.built / ONNX_FILE, version / ONNX_FILE)
+        return
     network = content.built / network_file(settings.runtime, settings.precision)
-    target = folder / MODELS_FOLDER / "network" / "1" / network.relative_to(content.built)
+    target = version / network.relative_to(content.built)
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(network, target)
     if network.suffix == ".xml":
         shutil.copyfile(network.with_suffix(".bin"), target.with_suffix(".bin"))
-    return digest_folder(folder)
 
 
 def write_configurations(folder: Path, settings: ServingSettings, release_id: str) -> None:
@@ -119,7 +138,11 @@ def write_configurations(folder: Path, settings: ServingSettings, release_id: st
     ensemble, stages = detector_models(settings.output_shapes)
     models = folder / MODELS_FOLDER
     for stage in stages:
-        write_atomically(models / stage.name / "config.pbtxt", stage.to_text())
+        text = stage.to_text()
+        if stage.name == NETWORK and settings.runtime == "tensorrt":
+            engine = find_engine(models / NETWORK / "1")
+            text = stage.to_engine_text(engine.stem, engine.name)
+        write_atomically(models / stage.name / "config.pbtxt", text)
     note = "The ensemble has no files of its own; Triton wants the folder of a version.\n"
     write_atomically(models / ensemble.name / "1" / "README", note)
     text = ensemble.to_ensemble_text(stages, {"release": release_id})

@@ -14,6 +14,8 @@ from admlops.serving.stages import BOXES, LABELS, NUM_PILLARS, POINTS, SCORES
 
 ENSEMBLE = "points_to_boxes"
 """Name of the model that clients call."""
+NETWORK = "network"
+"""Name of the model between voxelising and decoding."""
 
 _TRITON_TYPES = {
     "float32": "TYPE_FP32",
@@ -59,6 +61,25 @@ class ModelSpec:
             f'name: "{self.name}"\nbackend: "python"\n'
             + self._tensors_text()
             + "instance_group [ { kind: KIND_CPU count: 1 } ]\n"
+        )
+
+    def to_engine_text(self, architecture: str, file: str) -> str:
+        """Return `config.pbtxt` of a TensorRT engine, on the GPU.
+
+        Triton looks the file up by compute capability. There is none under its usual name
+        (model.plan), so another GPU is told that it has no engine, and never loads a wrong one.
+
+        Args:
+            architecture: for example "sm90".
+            file: name of the engine in the folder of the version.
+        """
+        digits = architecture.removeprefix("sm")
+        capability = f"{digits[:-1]}.{digits[-1]}"
+        return (
+            f'name: "{self.name}"\nplatform: "tensorrt_plan"\n'
+            + self._tensors_text()
+            + "instance_group [ { kind: KIND_GPU count: 1 } ]\n"
+            + f'cc_model_filenames {{ key: "{capability}" value: "{file}" }}\n'
         )
 
     def to_ensemble_text(self, steps: Sequence["ModelSpec"], parameters: Mapping[str, str]) -> str:
@@ -109,7 +130,7 @@ def detector_models(
     )
     stages = (
         ModelSpec("voxelize", points, (*network_inputs, count)),
-        ModelSpec("network", network_inputs, network_outputs),
+        ModelSpec(NETWORK, network_inputs, network_outputs),
         ModelSpec("decode", (*network_outputs, count), found),
     )
     return ModelSpec(ENSEMBLE, points, found), stages

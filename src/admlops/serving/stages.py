@@ -54,9 +54,9 @@ class ServingSettings(Config):
     ego_from_lidar: tuple[tuple[float, float, float, float], ...]
     """(4, 4) nominal calibration: incoming points are moved by it into the ego frame."""
     runtime: Runtime = "openvino"
-    """What runs the network."""
+    """What runs the network; in TensorRT it is Triton itself, and no stage of ours."""
     precision: Precision = "f32"
-    """Arithmetic of the network."""
+    """Arithmetic of the network; that of a TensorRT engine stands in its key."""
     num_threads: int = 0
     """Threads of the network; 0 lets the runtime choose."""
     max_points: int = 2_000_000

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.detection.backends import Precision, Runtime, load_network
+from admlops.detection.backends import ONNX_FILE, Precision, Runtime, load_network
 from admlops.detection.config import read_detector_config
 from admlops.detection.predictor import Network, Predictor
 from admlops.detection.voxelization import Voxelizer
@@ -20,10 +20,18 @@ from admlops.files import digest_file
 from admlops.geometry.pose import transform_points
 from admlops.lake.store import Dataset
 from admlops.serving.bucket_store import open_store
+from admlops.serving.engine_key import EngineKey, require_engine_for
+from admlops.serving.engine_proof import largest_cloud, make_prover, read_engine, this_node
 from admlops.serving.golden import Golden, total_boxes
-from admlops.serving.inventory import FILES_FILE
+from admlops.serving.inventory import FILES_FILE, Inventory
 from admlops.serving.licences import Use, require_permission
-from admlops.serving.publication import PARITY_TOLERANCE, Papers, Publication, publish_release
+from admlops.serving.publication import (
+    PARITY_TOLERANCE,
+    Papers,
+    Publication,
+    prove_release,
+    publish_release,
+)
 from admlops.serving.release import ReleaseContent
 from admlops.serving.release_reference import ReleaseReference
 from admlops.serving.rollout import Track, require_overlay, set_release
@@ -80,9 +88,9 @@ class PublishConfig(Config):
     track: Track = "stable"
     """Which of the overlay's Deployments gets the release: stable or canary."""
     runtime: Runtime = "openvino"
-    """What runs the network."""
+    """What runs the network; tensorrt is published on a GPU of the kind that will serve."""
     precision: Precision = "f32"
-    """Arithmetic of the network; bf16 and int8 are OpenVINO's."""
+    """Arithmetic of the network; bf16 and int8 are OpenVINO's, an engine has its own."""
     num_threads: int = Field(default=0, ge=0)
     """Threads of the network; 0 lets the runtime choose."""
     max_points: int = Field(default=2_000_000, ge=1)
@@ -92,7 +100,8 @@ class PublishConfig(Config):
     num_golden: int = Field(default=2, ge=1)
     """Golden requests from the dataset; an empty cloud is added."""
     tolerance: float = Field(default=PARITY_TOLERANCE, gt=0)
-    """Largest difference of Triton's boxes from those computed in this process."""
+    """Largest difference of the served boxes from those computed in this process; an engine in f16
+    needs more than the default."""
     ego_from_lidar: tuple[tuple[float, float, float, float], ...] | None = None
     """(4, 4) nominal calibration; that of the dataset's first cloud where none is given."""
 
@@ -100,13 +109,14 @@ class PublishConfig(Config):
 def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfig) -> Scores:
     """Write a release, prove it in a real Triton server, and make it the current one.
 
-    Whatever fails, the release that was current stays current.
+    A release with a TensorRT engine is proved with the engine in this process, against the ONNX
+    file that it was built from. Whatever fails, the release that was current stays current.
 
     Raises:
         ConfigError: a licence forbids the use, or the overlay cannot name a release.
-        GateError: the verdict is no, or Triton's answers differ from those of this process.
+        GateError: the verdict is no, or the answers differ from those of this process.
         ServiceError: Triton is not installed or did not start.
-        DataError: an input cannot be read.
+        DataError: an input cannot be read, or an engine is not for this machine's GPU.
     """
     _require_passed(inputs.verdict)
     if config.target == "kustomize":
@@ -132,7 +142,12 @@ def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfi
     )
     store = open_store(config.releases_uri)
     publication = publish_release(
-        store, content, papers, config.tolerance, activate=config.track == "stable"
+        store,
+        content,
+        papers,
+        config.tolerance,
+        activate=config.track == "stable",
+        prove=make_prover(this_node()) if config.runtime == "tensorrt" else prove_release,
     )
     release_id = publication.record.release_id
     kept = store.manifest_path(release_id)
@@ -182,7 +197,11 @@ def _require_passed(verdict: Path) -> None:
 
 
 def _content(built: Path, dataset: Dataset, config: PublishConfig) -> ReleaseContent:
-    network = load_network(built, config.runtime, config.precision, config.num_threads)
+    max_points, reference = config.max_points, config.runtime
+    if config.runtime == "tensorrt":
+        max_points = min(max_points, largest_cloud(_require_engine(built, config)))
+        reference = "onnxruntime"  # the engine has to answer as the file that it was built from
+    network = load_network(built, reference, config.precision, config.num_threads)
     frames = list(_candidates(dataset))
     if not frames:
         raise DataError(f"{dataset.reference}: no frame with a lidar sweep for golden requests")
@@ -193,12 +212,24 @@ def _content(built: Path, dataset: Dataset, config: PublishConfig) -> ReleaseCon
         runtime=config.runtime,
         precision=config.precision,
         num_threads=config.num_threads,
-        max_points=config.max_points,
+        max_points=max_points,
         output_shapes=shapes,
     )
     predictor = Predictor(read_detector_config(built), network)
     goldens = _goldens(frames, ego_from_lidar, predictor, config.num_golden)
     return ReleaseContent(built=built, settings=settings, goldens=goldens)
+
+
+def _require_engine(built: Path, config: PublishConfig) -> EngineKey:
+    """Return the key of the engine that is to be published, after holding it to this machine."""
+    if config.precision != "f32":
+        raise ConfigError(
+            f"precision {config.precision!r} is not for tensorrt: an engine has the one that it "
+            "was built with; leave it out"
+        )
+    key = read_engine(built)
+    require_engine_for(this_node(), [key], Inventory({ONNX_FILE: key.onnx_sha256}))
+    return key
 
 
 def _candidates(dataset: Dataset) -> Iterator[Frame]:

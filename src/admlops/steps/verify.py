@@ -179,7 +179,12 @@ def _frames(dataset: Dataset, config: VerifyConfig) -> list[Frame]:
 
 
 def _rungs(built: Path, config: VerifyConfig) -> tuple[Rung, ...]:
-    """Return a rung for every network that this machine can run."""
+    """Return a rung for every network of the folder.
+
+    Raises:
+        DataError: a network cannot be loaded here.
+        ServiceError: its runtime is not installed; an engine runs in the image `export` only.
+    """
     rungs = []
     for target in read_targets(built):
         if target.target == "onnxruntime":
@@ -194,6 +199,8 @@ def _rungs(built: Path, config: VerifyConfig) -> tuple[Rung, ...]:
             if cpu_has_bf16():
                 network = load_network(built, "openvino", "bf16", config.num_threads)
                 rungs.append(Rung("openvino_bf16", network))
+        else:
+            rungs.append(Rung("tensorrt", load_network(built, "tensorrt")))
     return tuple(rungs)
 
 
