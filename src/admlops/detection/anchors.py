@@ -34,9 +34,3 @@ def anchors_at(numbers: NDArray[np.integer], config: PointPillarsConfig) -> NDAr
     center = (np.stack([column, row], axis=-1) + 0.5) * cell_size_m(config)
     shape = anchor_shapes(config)[kind]
     return np.column_stack([center + config.range_low_m[:2], shape])
-
-
-def num_anchors(config: PointPillarsConfig) -> int:
-    """Return how many anchors the whole map holds."""
-    rows, columns = config.output_shape
-    return len(config.head.anchors) * len(config.head.yaws_rad) * rows * columns

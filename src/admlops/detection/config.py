@@ -6,6 +6,7 @@ it is written beside the weights as ``detector.json`` and read again wherever th
 """
 
 import json
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -214,9 +215,9 @@ class PillarDetectorConfig(Config):
         return rows // self.output_stride, columns // self.output_stride
 
     @property
+    @abstractmethod
     def output_names(self) -> tuple[str, ...]:
         """Return the names of the network's outputs, in order."""
-        raise NotImplementedError
 
 
 class PointPillarsConfig(PillarDetectorConfig):

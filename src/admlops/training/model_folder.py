@@ -95,15 +95,6 @@ def read_model(path: Path) -> Detector:
     return detector.eval()
 
 
-def read_training_config(path: Path) -> TrainConfig:
-    """Return how the model in a folder was trained.
-
-    Raises:
-        ConfigError: the file is absent or holds something else.
-    """
-    return TrainConfig.load(path / TRAINING_FILE)
-
-
 def model_digest(path: Path) -> str:
     """Return a SHA-256 over settings and weights: what determines the predictions."""
     parts = [digest_file(path / name) for name in (DETECTOR_FILE, WEIGHTS_FILE)]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admlops.detection.anchors import anchors_at, num_anchors
+from admlops.detection.anchors import anchor_shapes, anchors_at
 from admlops.detection.box_coding import (
     apply_direction,
     decode_residuals,
@@ -45,7 +45,7 @@ def outputs_of(targets, config):
         regression[0, :, targets.place] = targets.regression
         planes = {"heatmap_logits": heatmap, "center_regression": regression}
     else:
-        kinds = num_anchors(config) // (rows * columns)
+        kinds = len(anchor_shapes(config))
         kind, cell = np.divmod(targets.place, rows * columns)
         logits = np.full((1, kinds, num_categories, rows * columns), -20, dtype=np.float32)
         logits[0, kind, targets.category, cell] = 5.0
@@ -106,7 +106,7 @@ def test_anchor_numbers_are_places_in_the_planes():
     number = (2 * 2 + 1) * rows * columns + 3 * columns + 7  # a car, across, row 3, column 7
     expected = [0 + 7.5 * 0.32, -39.68 + 3.5 * 0.32, 0.73, 3.9, 1.6, 1.56, np.pi / 2]
     np.testing.assert_allclose(anchors_at(np.array([number]), config), [expected])
-    assert num_anchors(config) == 321_408
+    assert len(anchor_shapes(config)) * rows * columns == 321_408
 
 
 @pytest.mark.parametrize("config", PRESETS, ids=lambda c: f"{c.kind}-{c.voxel_size_m[0]}")

@@ -201,6 +201,16 @@ class ForeignConfig(PillarDetectorConfig):
         return ("heatmap_logits", "center_regression")
 
 
+def test_a_config_that_does_not_name_its_outputs_cannot_be_made():
+    class Nameless(PillarDetectorConfig):
+        kind: str = "nameless"
+
+    values = small_detector("centerpoint").model_dump(exclude={"kind", "head"})
+    assert ForeignConfig(**values).output_names
+    with pytest.raises(TypeError, match="output_names"):
+        Nameless(**values)
+
+
 def build_foreign(config):
     """Build it from our parts, with another head's width."""
     centre = CenterPointConfig.parse(config.model_dump() | {"kind": "centerpoint"})

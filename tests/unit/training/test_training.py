@@ -16,7 +16,7 @@ from admlops.loading.config import AugmentationConfig, LoadingConfig
 from admlops.structures.manifest import Manifest
 from admlops.training.config import OptimizerConfig, TrainConfig, TrainerConfig
 from admlops.training.data_module import EpochSampler
-from admlops.training.model_folder import Origin, read_model, read_training_config, write_model
+from admlops.training.model_folder import TRAINING_FILE, Origin, read_model, write_model
 from admlops.training.precision import choose_precision, cpu_multiplies_bf16
 from admlops.training.presets import train_centerpoint_kitti, train_pointpillars_kitti, train_small
 from admlops.training.running import fingerprint, train_detector
@@ -115,7 +115,7 @@ def test_a_model_folder_says_where_it_comes_from_and_predicts_the_same(toy_datas
     assert manifest.provenance["dataset"] == toy_dataset.reference
     assert manifest.provenance["seed"] == "0"
     assert manifest.provenance["torch"] == torch.__version__
-    assert read_training_config(path) == config
+    assert TrainConfig.load(path / TRAINING_FILE) == config
     points = toy_dataset.take([0])[0].points_in_ego()
     one = Predictor(config.detector, trained.detector.infer)
     two = Predictor(config.detector, read_model(path).infer)
