@@ -76,18 +76,19 @@ def fetch(
         ServiceError: a server refuses or does not answer.
     """
     wanted = choose_files(entry, request.parts)
+    _require_own(destination)
     require_acceptance(entry, destination, request.accepted_by, accept=request.accept)
     own = destination / OWN_FOLDER
     connection = Connection(around.retry, request.token)
     num_fetched = num_bytes = 0
     with _locked(own):
-        journal = _Journal(own / FETCHED_FILE)
+        journal = _Journal(own / FETCHED_FILE, entry.name)
         _require_room(wanted, journal, destination, around)
         try:
             for file in wanted:
                 if file.name in journal:
                     continue
-                num_bytes += _fetch_file(file, destination, journal, (request, connection, around))
+                num_bytes += _fetch_file(file, destination, journal, request, connection, around)
                 num_fetched += 1
         finally:
             connection.close()
@@ -117,32 +118,37 @@ def choose_files(entry: DatasetEntry, parts: Sequence[str]) -> list[RemoteFile]:
 
 
 class _Journal:
-    """Which files are in place, by name; written when one is."""
+    """Which files of a dataset are in place, by name; written when one is."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, dataset: str) -> None:
+        self._path, self._dataset = path, dataset
         try:
-            self._files: dict[str, Any] = json.loads(path.read_bytes())
+            content: Any = json.loads(path.read_bytes())
+            known, self._files = content["dataset"], dict(content["files"])
         except FileNotFoundError:
-            self._files = {}
-        except (OSError, ValueError) as error:
+            known, self._files = dataset, {}
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: cannot be read ({error}); remove it to start anew") from error
+        if known != dataset:
+            raise ConfigError(f"{path.parent.parent}: holds {known}; choose another destination")
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
 
     def enter(self, name: str, facts: dict[str, Any]) -> None:
         self._files[name] = facts
-        write_atomically(self._path, json.dumps(self._files, indent=2, sort_keys=True) + "\n")
+        content = {"dataset": self._dataset, "files": self._files}
+        write_atomically(self._path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _fetch_file(
     file: RemoteFile,
     destination: Path,
     journal: _Journal,
-    means: tuple[FetchRequest, Connection, Surroundings],
+    request: FetchRequest,
+    connection: Connection,
+    around: Surroundings,
 ) -> int:
-    request, connection, around = means
     url = f"{request.mirror.rstrip('/')}/{file.name}" if request.mirror else file.url
     archive = destination / OWN_FOLDER / _DOWNLOADS / file.name
     checksum = file.checksum
@@ -161,7 +167,7 @@ def _fetch_file(
     target = destination / file.into
     num_files = 1
     if file.unpack:
-        num_files = _unpack_into(archive, target, destination, (request, around))
+        num_files = _unpack_into(archive, target, destination, request, around)
         if not request.keep_archives:
             archive.unlink()
     else:
@@ -173,9 +179,8 @@ def _fetch_file(
 
 
 def _unpack_into(
-    archive: Path, target: Path, destination: Path, means: tuple[FetchRequest, Surroundings]
+    archive: Path, target: Path, destination: Path, request: FetchRequest, around: Surroundings
 ) -> int:
-    request, around = means
     draft = destination / OWN_FOLDER / _DRAFTS / archive.name
     if draft.exists():
         shutil.rmtree(draft)  # of a run that was killed
@@ -188,6 +193,17 @@ def _unpack_into(
         raise
     merge_into(draft, target)
     return num_files
+
+
+def _require_own(destination: Path) -> None:
+    """Refuse a folder that holds something else: files of the same names would be replaced."""
+    if not destination.exists() or (destination / OWN_FOLDER).is_dir():
+        return
+    if not destination.is_dir() or any(destination.iterdir()):
+        raise ConfigError(
+            f"{destination}: holds something that was not fetched; choose an empty or new folder, "
+            "or use `admlops collect register` on what is there"
+        )
 
 
 def _require_room(

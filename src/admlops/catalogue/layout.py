@@ -21,7 +21,7 @@ def require_layout(entry: DatasetEntry, folder: Path) -> tuple[str, ...]:
     if missing:
         lines = [f"{folder}: not laid out like {entry.title}; missing are"]
         lines += [f"  {item.pattern} ({item.holds})" for item in missing]
-        meant = next((near for near in _near(folder) if _complete(entry, near)), None)
+        meant = next((near for near in _near(entry, folder) if _complete(entry, near)), None)
         lines.append(f"{meant} holds them all; give that folder" if meant else entry.instructions)
         raise DataError("\n".join(lines))
     return tuple(item.holds for item in entry.layout if _holds(folder, item.pattern))
@@ -35,6 +35,9 @@ def _holds(folder: Path, pattern: str) -> bool:
     return any(True for _ in folder.glob(pattern))
 
 
-def _near(folder: Path) -> Iterator[Path]:
+def _near(entry: DatasetEntry, folder: Path) -> Iterator[Path]:
+    """Yield folders that may have been meant; none where that would search a whole disk."""
+    if any("**" in item.pattern for item in entry.layout if item.required):
+        return
     yield folder.parent
     yield from islice((child for child in sorted(folder.iterdir()) if child.is_dir()), 20)

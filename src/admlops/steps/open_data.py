@@ -22,6 +22,8 @@ from admlops.catalogue.layout import require_layout
 from admlops.catalogue.reading import find_entry
 from admlops.catalogue.transfer import RetryConfig
 from admlops.config import Config
+from admlops.errors import DataError
+from admlops.files import OWN_FOLDER
 from admlops.steps.step import Scores
 
 TOKEN_VARIABLE = "ADMLOPS_DOWNLOAD_TOKEN"  # noqa: S105 - the variable's name
@@ -71,7 +73,7 @@ def fetch_dataset(origin: CatalogueOrigin, folder: Path) -> Scores:
         ServiceError: a server refuses or does not answer.
     """
     from admlops.catalogue.download import Surroundings
-    from admlops.catalogue.fetching import FetchRequest, fetch
+    from admlops.catalogue.fetching import FETCHED_FILE, FetchRequest, fetch
 
     request = FetchRequest(
         parts=origin.parts,
@@ -85,7 +87,11 @@ def fetch_dataset(origin: CatalogueOrigin, folder: Path) -> Scores:
     with _Bars() as bars:
         report = fetch(origin.entry, folder, request, Surroundings(origin.retry, bars))
     if not origin.parts:
-        require_layout(origin.entry, folder)
+        try:
+            require_layout(origin.entry, folder)
+        except DataError as error:
+            note = folder / OWN_FOLDER / FETCHED_FILE
+            raise DataError(f"{error}\nTo fetch everything anew, remove {note}") from error
     return {
         "num_files": float(report.num_files),
         "num_fetched": float(report.num_fetched),

@@ -172,7 +172,7 @@ def test_errors_of_the_step(mirror, served, tmp_path) -> None:
     served.files["/mirror/data_tracking_velodyne.zip"] = served.files[
         "/mirror/data_tracking_calib.zip"
     ]
-    with pytest.raises(DataError, match=r"velodyne/\*/\*.bin \(lidar clouds\)"):
+    with pytest.raises(DataError, match=r"(?s)velodyne/\*/\*.bin \(lidar clouds\).*remove /"):
         run_step("collect", {}, outputs, fetch_config(mirror))
 
 

@@ -108,6 +108,8 @@ def test_fetched_unpacked_and_recorded(served, entry, tmp_path: Path) -> None:
     assert record["accepted_by"] == "A. Person"
     assert record["terms_digests"] == entry.terms_digests()
     fetched = json.loads((own / "fetched.json").read_text())
+    assert fetched["dataset"] == "toy"
+    fetched = fetched["files"]
     assert fetched["lidar.zip"]["sha256"] == hashlib.sha256(LIDAR).hexdigest()
     assert (fetched["lidar.zip"]["verified"], fetched["labels.zip"]["verified"]) == (True, False)
     assert require_layout(entry, tmp_path) == ("lidar clouds", "labels", "papers")
@@ -164,6 +166,17 @@ def test_interrupted_between_unpacking_and_moving(served, entry, tmp_path: Path)
     served.script += [cut(30)]
     fetch(entry, tmp_path, accepted(), AROUND)
     assert [path.name for path in (tmp_path / "training/velodyne").iterdir()] == ["0.bin"]
+
+
+def test_a_folder_with_other_things_is_left_alone(served, entry, tmp_path: Path) -> None:
+    (tmp_path / "readme").write_text("mine")
+    with pytest.raises(ConfigError, match="holds something that was not fetched"):
+        fetch(entry, tmp_path, accepted(), AROUND)
+    assert [path.name for path in tmp_path.iterdir()] == ["readme"]
+    fetch(entry, tmp_path / "data", accepted(), AROUND)
+    with pytest.raises(ConfigError, match="holds toy; choose another destination"):
+        fetch(entry.replace(name="doll"), tmp_path / "data", accepted(), AROUND)
+    assert len(served.asked) == 3
 
 
 def test_no_room_is_seen_before_the_first_byte(served, entry, tmp_path: Path) -> None:
