@@ -63,6 +63,19 @@ def choose_examples(dataset: Dataset, definition: DatasetDefinition) -> dict[str
     }
 
 
+def choose_overview(dataset: Dataset, definition: DatasetDefinition) -> int | None:
+    """Return the row of the frame that shows most categories, by day where possible; or None."""
+    names = _quoted(definition.names_by_source())
+    sql = (
+        "SELECT row FROM (SELECT log, scene, timestamp_ns, count(DISTINCT category) AS kinds, "  # noqa: S608
+        f"count(*) AS n FROM boxes WHERE category IN ({names}) GROUP BY 1, 2, 3) "
+        "JOIN frames USING (log, scene, timestamp_ns) "
+        f"ORDER BY {_BY_DAY}, kinds DESC, n DESC, row LIMIT 1"
+    )
+    found = dataset.query(sql)["row"].to_pylist()
+    return found[0] if found else None
+
+
 def choose_edge_cases(dataset: Dataset, definition: DatasetDefinition) -> list[Example]:
     """Return what annotators ask about: neighbours, odd sizes, far boxes, unknown categories."""
     found = list(_neighbours(dataset, definition))
@@ -172,7 +185,6 @@ def _choose(
 
 def _make_sql(spellings: Iterable[str], searches: list[_Search]) -> str:
     """Return one query for all searches, best boxes first, so that the labels are read once."""
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in spellings)
     parts = " UNION ALL ".join(
         f"SELECT {number} AS search, row_number() OVER (ORDER BY {_BY_DAY}, {search.order}, "  # noqa: S608
         "log, scene, timestamp_ns, x_m, y_m) AS place, log, scene, timestamp_ns, x_m, y_m, z_m, "
@@ -180,10 +192,16 @@ def _make_sql(spellings: Iterable[str], searches: list[_Search]) -> str:
         for number, search in enumerate(searches)
     )
     return (
-        f"WITH named AS MATERIALIZED (SELECT * FROM boxes WHERE category IN ({names})) "  # noqa: S608
+        "WITH named AS MATERIALIZED "  # noqa: S608
+        f"(SELECT * FROM boxes WHERE category IN ({_quoted(spellings)})) "
         f"SELECT search, row, x_m, y_m, z_m, category FROM ({parts}) "
         "JOIN frames USING (log, scene, timestamp_ns) ORDER BY search, place"
     )
+
+
+def _quoted(names: Iterable[str]) -> str:
+    """Return names as a list of SQL texts."""
+    return ", ".join("'" + name.replace("'", "''") + "'" for name in names)
 
 
 def _spellings(item: CategoryDefinition) -> tuple[str, ...]:

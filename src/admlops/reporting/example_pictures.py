@@ -19,7 +19,7 @@ BOX, FRONT, INSIDE, OTHER, POINT = "#0b7a53", "#e07b00", "#d92d20", "#7b8794", "
 MIN_REACH_M = 3.0
 """Least distance from the box's centre to the border of a panel."""
 MIN_CROP_PX = 120.0
-CROP_ASPECT = 2.1
+CROP_ASPECT = 2.4
 """Width by height of the panel that shows the image."""
 _HEIGHT_IN, _WIDTH_IN = 2.35, 10.4
 

@@ -11,9 +11,15 @@ from admlops.analysis.coverage import Coverage, measure_coverage
 from admlops.analysis.distributions import SizeQuantiles
 from admlops.analysis.pages import render_page
 from admlops.annotation.definition import DatasetDefinition
-from admlops.annotation.examples import Example, choose_edge_cases, choose_examples
+from admlops.annotation.examples import (
+    Example,
+    choose_edge_cases,
+    choose_examples,
+    choose_overview,
+)
 from admlops.lake.store import Dataset
 from admlops.reporting.example_pictures import draw_example
+from admlops.reporting.labels import draw_labels_from_above, draw_labels_in_image
 from admlops.reporting.schematics import draw_conventions, draw_rules
 from admlops.reporting.wording import describe_acceptance, describe_formats, describe_rules
 from admlops.structures.frame import Frame
@@ -56,6 +62,7 @@ class Evidence:
     Attributes:
         reference: name and version of the dataset, not where it is; "" where there is none.
         licences: terms that its pictures carry.
+        overview: data URIs of a labelled frame, in the image and from above; "" where absent.
         examples: pictures by category.
         edge_cases: pictures of what annotators ask about.
         sizes: sizes of the labelled boxes by category.
@@ -64,6 +71,7 @@ class Evidence:
 
     reference: str = ""
     licences: tuple[str, ...] = ()
+    overview: tuple[str, str] = ("", "")
     examples: Mapping[str, Sequence[ShownExample]] = field(default_factory=dict)
     edge_cases: Sequence[ShownExample] = ()
     sizes: Mapping[str, SizeQuantiles] = field(default_factory=dict)
@@ -80,6 +88,7 @@ def collect_evidence(dataset: Dataset, definition: DatasetDefinition) -> Evidenc
     return Evidence(
         reference=f"{dataset.uri.rstrip('/').rpartition('/')[2]}@{dataset.version}",
         licences=dataset.licences,
+        overview=_draw_overview(dataset, definition),
         examples={
             name: [_show(dataset, item) for item in found]
             for name, found in choose_examples(dataset, definition).items()
@@ -110,6 +119,15 @@ def render_guideline(definition: DatasetDefinition, evidence: Evidence) -> str:
         coverage_figure=None if coverage is None else draw_coverage(coverage),
         version=version("admlops"),
     )
+
+
+def _draw_overview(dataset: Dataset, definition: DatasetDefinition) -> tuple[str, str]:
+    row = choose_overview(dataset, definition)
+    if row is None:
+        return "", ""
+    (frame,) = dataset.take([row], lidar=True, camera=True)
+    above = "" if frame.lidar is None else draw_labels_from_above(frame)
+    return draw_labels_in_image(frame) or "", above
 
 
 def _measure_sizes(dataset: Dataset) -> tuple[SizeQuantiles, ...]:

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from admlops.analysis.drawing import INK, as_jpeg, as_png, drawing
-from admlops.geometry.boxes import corners_3d, corners_bev, iou_bev
-from admlops.geometry.pose import invert, transform_points
+from admlops.geometry import camera
+from admlops.geometry.boxes import corners_bev, iou_bev
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame
 
@@ -24,10 +24,6 @@ RIGHT, WRONG = "#1e40af", "#e07b00"
 RIGHT_IN_IMAGE = "#3b82f6"
 """Lighter, to be seen on a dark image."""
 MATCH_IOU = 0.5
-MIN_DEPTH_M = 0.5
-_EDGES = np.array(
-    [[0, 1], [1, 2], [2, 3], [3, 0], [4, 5], [5, 6], [6, 7], [7, 4], [0, 4], [1, 5], [2, 6], [3, 7]]
-)
 _LEGEND = (
     (FOUND, "-", 3.4, "label, found"),
     (MISSED, "-", 2.4, "label, missed"),
@@ -184,15 +180,12 @@ def image_figure(encoded: bytes, width_in: float = 10.4) -> Iterator[tuple[Figur
 
 
 def project_edges(boxes: Boxes, frame: Frame) -> list[NDArray[np.float64]]:
-    """Return (2, 2) pixel ends of the box edges that lie wholly before the camera."""
-    if frame.camera is None or frame.camera.sensor.camera_matrix is None or len(boxes) == 0:
+    """Return (2, 2) pixel ends of the box edges in the front image, as far as they are ahead."""
+    sensor = None if frame.camera is None else frame.camera.sensor
+    if sensor is None or sensor.camera_matrix is None:
         return []
-    camera_from_ego = invert(frame.camera.sensor.ego_from_sensor)
-    corners = transform_points(camera_from_ego, corners_3d(boxes.as_7()).reshape(-1, 3))
-    edges = corners.reshape(-1, 8, 3)[:, _EDGES].reshape(-1, 2, 3)
-    edges = edges[(edges[..., 2] > MIN_DEPTH_M).all(axis=1)]
-    pixels = edges @ frame.camera.sensor.camera_matrix.T
-    return list(pixels[..., :2] / pixels[..., 2:])
+    edges = camera.project_edges(boxes.as_7(), sensor.ego_from_sensor, sensor.camera_matrix)
+    return list(edges[np.isfinite(edges).all(axis=(2, 3))])
 
 
 def _format(encoded: bytes) -> str:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from admlops.annotation.definition import DatasetDefinition
-from admlops.annotation.examples import Example, choose_edge_cases, choose_examples
+from admlops.annotation.examples import (
+    Example,
+    choose_edge_cases,
+    choose_examples,
+    choose_overview,
+)
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
@@ -108,3 +113,11 @@ def test_a_dataset_without_labels_gives_none(tmp_path: Path) -> None:
     lake.append([Frame(FrameKey("log", "scene", 0), "0", np.eye(4))])
     assert choose_examples(lake, DEFINITION) == {"car": [], "pedestrian": []}
     assert choose_edge_cases(lake, DEFINITION) == []
+    assert choose_overview(lake, DEFINITION) is None
+
+
+def test_the_overview_shows_most_categories_by_day(dataset: Dataset) -> None:
+    assert choose_overview(dataset, DEFINITION) == 0
+    both = (("car", 10, 0, 9, 0, 0.0), ("pedestrian", 20, 0, 9, 0, 0.0))
+    dataset.append([make_frame(8, *both, tags=("night",)), make_frame(9, *both)])
+    assert choose_overview(dataset, DEFINITION) == 5
