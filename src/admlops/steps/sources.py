@@ -10,6 +10,7 @@ from admlops.formats.source import FrameSource, ReadOptions
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
+        "argoverse2": "admlops.formats.argoverse2.source",
         "kitti_object": "admlops.formats.kitti.source",
         "kitti_raw": "admlops.formats.kitti_raw.source",
         "kitti_tracking": "admlops.formats.kitti_tracking.source",
