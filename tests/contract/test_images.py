@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from admlops.export.operator_table import load_table
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGES = REPOSITORY / "images"
 FILES = sorted(IMAGES.glob("*.Dockerfile"))
@@ -136,6 +138,8 @@ def test_tensorrt_is_the_serving_releases() -> None:
     versions = dict(re.findall(r"^(\w+)=(\S+)$", text, re.MULTILINE))
     lock = (IMAGES / "locks" / "tensorrt.txt").read_text()
     assert f"tensorrt-cu13-libs=={versions['TENSORRT_VERSION']}\n" in lock
+    minor = ".".join(versions["TENSORRT_VERSION"].split(".")[:2])
+    assert load_table("tensorrt").version == minor, "write a table for the TensorRT that serves"
 
 
 def test_stages_have_the_versions_that_the_embedded_server_uses() -> None:
