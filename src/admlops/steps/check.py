@@ -33,10 +33,9 @@ from admlops.detection.config import (
     read_detector_config,
 )
 from admlops.errors import DataError
-from admlops.evaluation.average_precision import average_precision
 from admlops.evaluation.flat_boxes import FlatBoxes
-from admlops.evaluation.measures import MatchCollector, Measure, Metric
-from admlops.evaluation.slices import SliceConfig, make_slices, rank
+from admlops.evaluation.matched import average_precision
+from admlops.evaluation.measures import Matcher, Measure, Metric
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.lake.store import Dataset
 from admlops.steps.step import Scores
@@ -196,13 +195,11 @@ def _feed_back(doctor: Doctor, dataset: Dataset, count: int) -> dict[str, float]
     surest = [part.replace(score=np.ones(len(part))) for part in boxes]
     pairs = product(categories, _METRICS)
     measures = tuple(Measure(category, metric, FED_BACK_IOU) for category, metric in pairs)
-    collector = MatchCollector(measures, neighbours={})
-    collector.add(labels, FlatBoxes.from_frames(names, surest))
+    predictions = FlatBoxes.from_frames(names, surest)
     worst = 100.0
-    for matches in collector.result():
-        whole = next(iter(make_slices(matches, [()] * len(names), SliceConfig(tags=False))))
+    for matches in Matcher(measures, neighbours={}).match(labels, predictions):
         for row, measure in enumerate(matches.measures):
-            score = 100.0 * average_precision(rank(matches, row, whole))
+            score = 100.0 * average_precision(matches, row)
             worst = min(worst, score)
             if score < 100.0 - 1e-6:
                 lost = np.flatnonzero(matches.matches[row] < 0)

@@ -13,10 +13,9 @@ from rich.progress import track
 from admlops.config import Config
 from admlops.detection.backends import cpu_has_bf16, load_network
 from admlops.errors import ConfigError, DataError
-from admlops.evaluation.average_precision import average_precision
 from admlops.evaluation.flat_boxes import FlatBoxes
-from admlops.evaluation.measures import CategoryMatches, MatchCollector, Measure
-from admlops.evaluation.slices import WHOLE, Slice, rank
+from admlops.evaluation.matched import average_precision
+from admlops.evaluation.measures import Matcher, Measure
 from admlops.export.parity import Ladder, Rung, RungReport, match_rate
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.lake.store import Dataset
@@ -213,24 +212,18 @@ def _average_precisions(
         return {}
     names = [str(frames[number].key) for number in labelled]
     labels = FlatBoxes.from_frames(names, [frames[n].boxes or Boxes.empty() for n in labelled])
+    matcher = Matcher(tuple(Measure(c, "bev", _AP_IOU) for c in categories), {}, min_points=1)
     result = {}
     for rung, boxes in found.items():
         predictions = FlatBoxes.from_frames(names, [boxes[number] for number in labelled])
-        collector = MatchCollector(tuple(Measure(c, "bev", _AP_IOU) for c in categories), {}, 1)
-        collector.add(labels, predictions)
         values = {
-            category: _ap(matches)
-            for category, matches in zip(categories, collector.result(), strict=True)
+            category: average_precision(matches, 0)
+            for category, matches in zip(
+                categories, matcher.match(labels, predictions), strict=True
+            )
         }
         result[rung] = {name: value for name, value in values.items() if np.isfinite(value)}
     return result
-
-
-def _ap(matches: CategoryMatches) -> float:
-    """Return the average precision of one category's only measure; NaN without labels."""
-    num_labels, num_predictions = len(matches.label_frame), len(matches.frame)
-    whole = Slice(WHOLE, np.ones(num_labels, np.bool_), np.ones(num_predictions, np.bool_))
-    return average_precision(rank(matches, 0, whole))
 
 
 def _scores(
