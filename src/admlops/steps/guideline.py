@@ -19,7 +19,7 @@ from admlops.reporting.guideline import Evidence, collect_evidence, render_guide
 
 GUIDELINE_PAGE = "guideline.html"
 DEFINITION_FILE = "definition.yaml"
-SCHEMA_FILE = "delivery.schema.json"
+SCHEMA_FILE = "delivery_schema.json"
 CVAT_FILE = "cvat_labels.json"
 OPENLABEL_FILE = "openlabel.json"
 

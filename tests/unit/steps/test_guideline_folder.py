@@ -18,12 +18,12 @@ def test_the_folder_holds_everything_and_is_replaced_as_a_whole(tmp_path: Path) 
     assert sorted(path.name for path in folder.iterdir()) == [
         "cvat_labels.json",
         "definition.yaml",
-        "delivery.schema.json",
+        "delivery_schema.json",
         "guideline.html",
         "openlabel.json",
     ]
     assert DatasetDefinition.load(folder / "definition.yaml") == definition
-    schema = json.loads((folder / "delivery.schema.json").read_text())
+    schema = json.loads((folder / "delivery_schema.json").read_text())
     jsonschema.validate(json.loads((folder / "openlabel.json").read_text()), schema)
     assert {item["name"] for item in json.loads((folder / "cvat_labels.json").read_text())} > {
         "car",
