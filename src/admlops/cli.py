@@ -320,20 +320,23 @@ def serve(
     releases: Releases = ".admlops/serving",
     release: Annotated[str, typer.Option(help="Release id; the current one when empty.")] = "",
     ports: Annotated[
-        tuple[int, int, int], typer.Option(help="HTTP, gRPC, metrics; 0 takes a free one.")
-    ] = (8000, 8001, 8002),
+        tuple[int, int, int] | None,
+        typer.Option(
+            help="HTTP, gRPC, metrics; 0 takes a free one. 8000 8001 8002, with --cloud free ones."
+        ),
+    ] = None,
     cloud: Annotated[
         Path | None,
         typer.Option(help="Send this cloud, print boxes from a score of 0.3, and stop."),
     ] = None,
 ) -> None:
     """Start the embedded Triton server on a release and serve until interrupted."""
-    from admlops.serving.server import open_release, serve_release
+    from admlops.serving.server import running_release, serve_release
 
     if cloud is None:
-        serve_release(releases, release or None, ports)
+        serve_release(releases, release or None, ports or (8000, 8001, 8002))
         return
-    with open_release(releases, release or None) as server:
+    with running_release(releases, release or None, ports or (0, 0, 0)) as server:
         config = {"url": server.grpc_url, "score_threshold": 0.3}
         run_step("predict", {"cloud": str(cloud)}, {}, config)
 

@@ -161,7 +161,10 @@ class ReleaseView(Lenient):
 
 @dataclass(frozen=True, slots=True)
 class RoundPaths:
-    """Where the artifacts of one round are; each may be None or lead nowhere."""
+    """Where the artifacts of one round are; each may be None or lead nowhere.
+
+    `release` is the manifest; `release_folder` is needed where that leads into a bucket.
+    """
 
     dataset: Path | None = None
     model: Path | None = None
@@ -171,6 +174,7 @@ class RoundPaths:
     verification: Path | None = None
     verdict: Path | None = None
     release: Path | None = None
+    release_folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +234,7 @@ def read_round(name: str, paths: RoundPaths) -> Round:
         DataError: a file is there but damaged.
     """
     release = _manifest(paths.release)
+    folder = paths.release_folder or _folder_of(release)
     return Round(
         name=name,
         dataset=_manifest(paths.dataset),
@@ -241,8 +246,8 @@ def read_round(name: str, paths: RoundPaths) -> Round:
         verification=_read(paths.verification, "verification.json", VerificationView),
         verdict=_read(paths.verdict, VERDICT_FILE, Verdict),
         release=release,
-        release_record=_read(_folder_of(release), "release.json", ReleaseView),
-        golden_boxes=_golden_boxes(_folder_of(release)),
+        release_record=_read(folder, "release.json", ReleaseView),
+        golden_boxes=_golden_boxes(folder),
     )
 
 

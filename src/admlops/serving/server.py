@@ -5,6 +5,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from admlops.errors import ServiceError
@@ -46,6 +48,29 @@ def open_release(releases_uri: str, release_id: str | None = None) -> EmbeddedTr
     return embed_release(folder, store.root / "triton.log")
 
 
+@contextmanager
+def running_release(
+    releases_uri: str, release_id: str | None, ports: tuple[int, int, int]
+) -> Iterator[EmbeddedTriton]:
+    """Yield a server that answers for a release, and stop it at the end.
+
+    Args:
+        releases_uri: where releases are kept.
+        release_id: which one; None means the current one.
+        ports: HTTP, gRPC and metrics; 0 takes a free one.
+
+    Raises:
+        DataError: there is no such release, or its files were changed.
+        ServiceError: the server did not start.
+    """
+    server = open_release(releases_uri, release_id)
+    try:
+        server.start(ports)
+        yield server
+    finally:
+        server.stop()
+
+
 def serve_release(
     releases_uri: str, release_id: str | None = None, ports: tuple[int, int, int] = (0, 0, 0)
 ) -> None:
@@ -60,19 +85,18 @@ def serve_release(
         DataError: there is no such release, or its files were changed.
         ServiceError: the server did not start, or ended by itself.
     """
-    server = open_release(releases_uri, release_id)
     try:
-        server.start(ports)
-        print(f"gRPC     {server.grpc_url}    admlops predict --url {server.grpc_url} --cloud FILE")
-        print(f"HTTP     {server.http_url}\nmetrics  {server.metrics_url}")
-        print(f"log      {server.log_file}\nCtrl-C stops it.", flush=True)
-        while server.is_running():
-            time.sleep(_ALIVE_CHECK_S)
-        raise ServiceError(f"Triton: the server ended by itself. Its log says\n{server.log_tail()}")
+        with running_release(releases_uri, release_id, ports) as server:
+            url = server.grpc_url
+            print(f"gRPC     {url}    admlops predict --url {url} --cloud FILE")
+            print(f"HTTP     {server.http_url}\nmetrics  {server.metrics_url}")
+            print(f"log      {server.log_file}\nCtrl-C stops it.", flush=True)
+            while server.is_running():
+                time.sleep(_ALIVE_CHECK_S)
+            tail = server.log_tail()
+            raise ServiceError(f"Triton: the server ended by itself. Its log says\n{tail}")
     except KeyboardInterrupt:
         print("stopping", file=sys.stderr)
-    finally:
-        server.stop()
 
 
 def stage_source(source: Path) -> Path:

@@ -196,7 +196,10 @@ def _with_release(paths: RoundPaths, releases_uri: str) -> RoundPaths:
     if paths.release is not None or not releases_uri or manifest is None or not manifest.is_file():
         return paths
     digest = Manifest.read(manifest, "model").digest
-    return replace(paths, release=open_store(releases_uri).find_model(digest))
+    store = open_store(releases_uri)
+    found = store.find_model(digest)
+    folder = None if found is None else store.folder / found.stem
+    return replace(paths, release=found, release_folder=folder)
 
 
 def _pictures(run: Run, inputs: ReportInputs, config: ReportConfig) -> Iterator[Picture]:
