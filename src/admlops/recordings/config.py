@@ -75,7 +75,8 @@ class QualityLimits(Config):
     """What a recording must reach to be accepted."""
 
     min_rate_share: float = Field(default=0.8, ge=0, le=1)
-    """Messages per second over the whole log, as a share of the rate that is meant (REC006)."""
+    """Messages per second over the log, but for `max_gap_s`, as a share of the rate that is meant
+    (REC006)."""
     max_drop_share: float = Field(default=0.05, ge=0, le=1)
     """Share of messages that are missing between others (REC007)."""
     max_jitter_share: float = Field(default=0.2, ge=0)

@@ -25,7 +25,11 @@ from admlops.recordings.messages import Place, RawMessage
 from admlops.recordings.point_cloud import PointField, RawCloud
 from admlops.recordings.wire import WireReader
 
+MAX_DISTANCE_M = 1e8
+"""No pose is farther from its origin; the earth's radius is 6.4e6 m."""
+
 _MAX_DISTORTION = 14
+_MAX_LENGTH_ERROR = 0.05
 _MIN_FIELD_BYTES = 13
 _MIN_TRANSFORM_BYTES = 64
 
@@ -151,7 +155,8 @@ def _fix(reader: WireReader, head: _Head) -> PositionEvent:
 
 def _imu(reader: WireReader, head: _Head) -> ImuEvent:
     quaternion = np.roll(reader.doubles(4), 1)
-    is_measured = reader.doubles(9)[0] != -1.0 and np.linalg.norm(quaternion) > 0.5
+    is_unit = (np.abs(quaternion) < 2.0).all() and np.linalg.norm(quaternion) > 0.5
+    is_measured = reader.doubles(9)[0] != -1.0 and is_unit
     angular = reader.doubles(3)
     reader.doubles(9)  # covariance
     return ImuEvent(
@@ -201,9 +206,12 @@ def _transforms(
 def _pose(reader: WireReader) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return translation and unit quaternion w x y z; ROS writes x y z w."""
     translation, quaternion = reader.doubles(3), np.roll(reader.doubles(4), 1)
-    length = np.linalg.norm(quaternion)
-    if not (np.isfinite(translation).all() and np.isfinite(length) and abs(length - 1.0) < 0.05):
+    is_near = (np.abs(translation) < MAX_DISTANCE_M).all()
+    if not (is_near and (np.abs(quaternion) < 2.0).all()):
         raise DataError(f"a pose with quaternion {quaternion} at {translation}")
+    length = np.linalg.norm(quaternion)
+    if abs(length - 1.0) > _MAX_LENGTH_ERROR:
+        raise DataError(f"a pose with a quaternion of length {length:.3f}")
     return translation, quaternion / length
 
 

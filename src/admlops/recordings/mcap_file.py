@@ -12,7 +12,14 @@ from pathlib import Path
 
 from admlops.errors import DataError
 from admlops.recordings.byte_file import ByteFile, Bytes, ChunkCache, take
-from admlops.recordings.messages import OnDamage, Place, RawMessage, Topic, ros_type_name
+from admlops.recordings.messages import (
+    MAX_TIME_NS,
+    OnDamage,
+    Place,
+    RawMessage,
+    Topic,
+    ros_type_name,
+)
 from admlops.recordings.unpacking import unpack
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -96,7 +103,7 @@ class McapFile:
         try:
             while at < self._bytes.num_bytes:
                 opcode, length = _RECORD.unpack(self._bytes.read(at, _RECORD.size))
-                if opcode in (_DATA_END, _FOOTER):
+                if opcode in (_DATA_END, _FOOTER) and self._ends_well():
                     return
                 if opcode in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK):
                     body = self._bytes.read(at + _RECORD.size, length)
@@ -106,6 +113,10 @@ class McapFile:
             on_damage(str(error))
             return
         on_damage(f"{self._bytes.path.name}: ends without a footer; it was not closed, or is cut")
+
+    def _ends_well(self) -> bool:
+        end = self._bytes.num_bytes - len(MAGIC)
+        return self._bytes.read(end, len(MAGIC)) == MAGIC
 
     def _record(
         self, opcode: int, body: bytes, at: int, names: _Names, on_damage: OnDamage
@@ -136,7 +147,7 @@ class McapFile:
         channel_id, _, log_time_ns, _ = _MESSAGE_HEAD.unpack_from(body)
         if channel_id not in names.topics:
             raise DataError(f"a message of channel {channel_id}, which is absent")
-        if log_time_ns >= 2**63:
+        if log_time_ns > MAX_TIME_NS:
             raise DataError(f"a message with log time {log_time_ns} ns")
         topic = names.topics[channel_id]
         return RawMessage(topic, log_time_ns, body[_MESSAGE_HEAD.size :], place)

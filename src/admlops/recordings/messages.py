@@ -9,6 +9,9 @@ from admlops.errors import DataError
 MAX_RECORD_BYTES = 256 * 2**20
 """No record, chunk or message is larger: a length field beyond it is damage or an attack."""
 
+MAX_TIME_NS = 2**62
+"""No log time is later (the year 2116): sums and differences of times stay within 64 bits."""
+
 OnDamage = Callable[[str], None]
 """Is told what is wrong with a file; reading goes on behind it where that can be."""
 

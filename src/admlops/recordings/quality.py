@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from admlops.checks.rules import find
 from admlops.recordings.config import CameraTopic, LidarTopic, QualityLimits
 from admlops.recordings.decoding import COMPRESSED_IMAGE, IMAGE, POINT_CLOUD
+from admlops.recordings.frames import FramePlan
 from admlops.recordings.index import RecordingIndex, SensorIndex
+from admlops.recordings.rig import Rig
 from admlops.recordings.stream import sensors_by_topic
 from admlops.recordings.synchronization import NO_PARTNER, match_nearest
 from admlops.structures.finding import Finding
 
+NUM_PIECES = 120
 _MISSING_FROM = 1.5
 """A period so many times the usual one has messages missing in it."""
 
@@ -27,7 +30,8 @@ class SensorQuality:
         sensor: our name.
         topic: where its messages are.
         num_messages: how many there are.
-        rate_hz: messages per second over the whole recording.
+        rate_hz: messages per second over the recording; it may begin and end `max_gap_s` in all
+            later and earlier than others.
         expected_hz: the rate that is meant, or one over the median period.
         num_dropped: messages missing between others.
         drop_share: of all that should be there.
@@ -44,6 +48,7 @@ class SensorQuality:
         sync_share: share of the main lidar's sweeps with a partner; NaN for that lidar.
         sync_residual_s: median distance of partners.
         sync_worst_s: 99 % of the partners are nearer.
+        activity: share of time covered by messages in each of `NUM_PIECES` pieces of the log.
     """
 
     sensor: str
@@ -66,6 +71,7 @@ class SensorQuality:
     sync_share: float
     sync_residual_s: float
     sync_worst_s: float
+    activity: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class RecordingQuality:
         start_ns: earliest log time.
         duration_s: to the latest.
         num_messages: of all topics, mapped or not.
+        num_frames: frames that can be made of it.
+        num_trimmed: sweeps at its ends for which there is no pose.
         sensors: every mapped one with messages.
         unmapped: number of messages by "topic type" that no sensor takes.
         findings: of files, messages, sensors, calibration and pose.
@@ -86,6 +94,8 @@ class RecordingQuality:
     start_ns: int
     duration_s: float
     num_messages: int
+    num_frames: int
+    num_trimmed: int
     sensors: tuple[SensorQuality, ...]
     unmapped: dict[str, int]
     findings: tuple[Finding, ...]
@@ -106,6 +116,8 @@ class RecordingQuality:
             "start_ns": self.start_ns,
             "duration_s": round(self.duration_s, 9),
             "num_messages": self.num_messages,
+            "num_frames": self.num_frames,
+            "num_trimmed": self.num_trimmed,
             "sensors": sensors,
             "unmapped": self.unmapped,
             "findings": [finding.to_json_dict() for finding in self.findings],
@@ -113,14 +125,15 @@ class RecordingQuality:
 
 
 def measure_quality(
-    index: RecordingIndex, name: str, more: tuple[Finding, ...] = ()
+    index: RecordingIndex, name: str, rig: Rig, plan: FramePlan
 ) -> RecordingQuality:
     """Return the measurements and what they break.
 
     Args:
         index: of the recording.
         name: of its log.
-        more: findings about calibration and pose, to be listed with the others.
+        rig: its sensors on the vehicle.
+        plan: its frames.
     """
     logs = [item.log_time_ns for item in index.sensors.values() if len(item)]
     start_ns = min((int(times.min()) for times in logs), default=0)
@@ -145,9 +158,11 @@ def measure_quality(
         start_ns=start_ns,
         duration_s=duration_s,
         num_messages=index.contents.num_messages,
+        num_frames=len(plan),
+        num_trimmed=plan.num_trimmed,
         sensors=sensors,
         unmapped=unmapped,
-        findings=(*findings, *more),
+        findings=(*findings, *rig.findings),
     )
 
 
@@ -161,7 +176,7 @@ def _measure(
     middle_s = float(np.median(latency_s))
     period_s = steps.period_s
     own_s = float(steps.gap_s.sum()) + float(np.nan_to_num(period_s))
-    whole_s = max(duration_s, own_s)
+    whole_s = max(duration_s - index.config.limits.max_gap_s, own_s)
     gap = int(np.argmax(steps.gap_s)) if len(steps.gap_s) else -1
     share, residual_s, worst_s = _synchrony(index, name)
     return SensorQuality(
@@ -185,7 +200,23 @@ def _measure(
         sync_share=share,
         sync_residual_s=residual_s,
         sync_worst_s=worst_s,
+        activity=_activity(sensor, span, period_s),
     )
+
+
+def _activity(sensor: SensorIndex, span: tuple[int, float], period_s: float) -> tuple[float, ...]:
+    """Return by pieces of the log the share of time that is covered by messages."""
+    start_ns, duration_s = span
+    if duration_s <= 0 or not np.isfinite(period_s):
+        return ()
+    begin_s = np.sort(sensor.log_time_ns - start_ns) * 1e-9
+    to_next_s = np.append(np.diff(begin_s), period_s)
+    active_s = np.where(to_next_s > _MISSING_FROM * period_s, period_s, to_next_s)
+    times_s = np.column_stack([begin_s, begin_s + active_s]).reshape(-1)
+    total_s = np.column_stack([np.cumsum(active_s) - active_s, np.cumsum(active_s)]).reshape(-1)
+    edges_s = np.linspace(0.0, duration_s, NUM_PIECES + 1)
+    share = np.diff(np.interp(edges_s, times_s, total_s)) / (duration_s / NUM_PIECES)
+    return tuple(round(float(value), 3) for value in np.clip(share, 0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Opens recordings: MCAP files, ROS 1 bags and rosbag2 folders, whatever is inside."""
 
+import os
 import re
 import tempfile
 import weakref
@@ -181,11 +182,15 @@ def open_recording(path: Path) -> Recording:
     return Recording(path, files, metadata)
 
 
-def find_recordings(root: Path) -> list[Path]:
+def find_recordings(root: Path, max_depth: int = 16) -> list[Path]:
     """Return every recording at or below a path: files, and folders of files that go together.
 
     A folder with rosbag2's metadata.yaml is one recording, and so is one whose files are numbered
     parts of one name; other files stand for themselves. Links to folders are not followed.
+
+    Args:
+        root: a file or folder.
+        max_depth: how many folders deep to look.
     """
     if root.is_file():
         return [root] if _kind(root) in SUFFIXES else []
@@ -194,9 +199,11 @@ def find_recordings(root: Path) -> list[Path]:
     files = _files_in(root)
     is_split = len(files) > 1 and len({_base(file) for file in files}) == 1
     found = [root] if is_split else [*files]
-    for folder in sorted(item for item in root.iterdir() if item.is_dir()):
-        if not folder.is_symlink():
-            found += find_recordings(folder)
+    if max_depth > 0:
+        with os.scandir(root) as entries:
+            names = sorted(item.name for item in entries if item.is_dir(follow_symlinks=False))
+        for name in names:
+            found += find_recordings(root / name, max_depth - 1)
     return found
 
 
@@ -218,7 +225,7 @@ def _refuse_unknown_encodings(path: Path, metadata: BagMetadata) -> None:
 
 
 def _files_in(folder: Path) -> tuple[Path, ...]:
-    files = [file for file in folder.iterdir() if file.is_file() and _kind(file) in SUFFIXES]
+    files = [file for file in folder.iterdir() if _kind(file) in SUFFIXES and file.is_file()]
     return tuple(sorted(files, key=_natural_order))
 
 

@@ -60,8 +60,9 @@ def examine(
         config = config.replace(cameras=config.cameras[: options.cameras == "front"])
     index = index_recording(recording, config, contents)
     rig = build_rig(index, recording.name)
-    quality = measure_quality(index, recording.name, rig.findings)
-    return FrameBuilder(recording, index, rig, plan_frames(index, rig)), quality
+    plan = plan_frames(index, rig)
+    quality = measure_quality(index, recording.name, rig, plan)
+    return FrameBuilder(recording, index, rig, plan), quality
 
 
 class RecordingSource:
@@ -122,6 +123,11 @@ class RecordingSource:
         """Return how many frames can be read."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    def close(self) -> None:
+        """Close the files that are open; reading opens them again."""
+        for log in self._logs:
+            log.builder.recording.close()
+
     def read(self, index: int) -> ReadResult:
         """Read one frame; a frame with an error is left out, with the reason."""
         if not 0 <= index < len(self):
@@ -135,8 +141,8 @@ class RecordingSource:
 
 
 def looks_like(root: Path) -> bool:
-    """Return whether a path is a recording, or a folder with at least one."""
-    return root.exists() and bool(find_recordings(root))
+    """Return whether a path is a recording, or a folder with one at most two folders deep."""
+    return root.exists() and bool(find_recordings(root, max_depth=2))
 
 
 def open_folder(root: Path, options: ReadOptions) -> RecordingSource:

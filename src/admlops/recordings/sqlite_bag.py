@@ -1,13 +1,21 @@
 """Reads the SQLite files of rosbag2 as a stream."""
 
 import sqlite3
+import struct
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from admlops.errors import DataError
-from admlops.recordings.messages import MAX_RECORD_BYTES, OnDamage, Place, RawMessage, Topic
+from admlops.recordings.messages import (
+    MAX_RECORD_BYTES,
+    MAX_TIME_NS,
+    OnDamage,
+    Place,
+    RawMessage,
+    Topic,
+)
 
 MAGIC = b"SQLite format 3\0"
 
@@ -54,17 +62,31 @@ class SqliteBag:
             topics[row_id] = Topic(name, type_name, encoding)
         return topics
 
+    def _is_cut(self) -> bool:
+        """Return whether pages are missing at the end (SQLite file format, 1.3)."""
+        try:
+            with self._path.open("rb") as file:
+                page_bytes, num_pages = struct.unpack(">16xH10xI", file.read(32))
+                return (
+                    self._path.stat().st_size
+                    < (page_bytes if page_bytes > 1 else 65536) * num_pages
+                )
+        except (OSError, struct.error):
+            return True
+
     def messages(self, on_damage: OnDamage) -> Iterator[RawMessage]:
         """Yield the messages in the order in which they were written.
 
         A damaged row is left out; where the database is damaged, reading ends. Both are told.
         """
+        if self._is_cut():
+            on_damage(f"{self._path.name}: is shorter than its header says")
         query = "SELECT rowid, topic_id, timestamp, data FROM messages ORDER BY rowid"
         try:
             for row_id, topic_id, timestamp_ns, data in self._database.execute(query):
                 is_sound = isinstance(timestamp_ns, int) and isinstance(data, bytes)
                 topic = self._topics.get(topic_id)
-                if topic is None or not is_sound or timestamp_ns < 0:
+                if topic is None or not is_sound or not 0 <= timestamp_ns <= MAX_TIME_NS:
                     on_damage(f"{self._path.name}: row {row_id} of messages is damaged")
                     continue
                 place = Place(self._file_index, _NO_CHUNK, row_id)

@@ -44,17 +44,26 @@ class CollectOutputs:
 
 
 class SimulationOrigin(Config):
-    """Simulate a world and write it in the KITTI object format."""
+    """Simulate a world and write it in the KITTI object format, or as recorded drives."""
 
     kind: Literal["simulation"] = "simulation"
     """Tells the origins apart."""
     world: WorldConfig = WorldConfig()
     """The world."""
+    format: Literal["kitti_object", "recording"] = "kitti_object"
+    """A labelled dataset, or one MCAP file of ROS 2 messages per scene, as a vehicle records."""
     destination: Path | None = None
     """Folder to write; one that holds the same world already is kept as it is. Without one the
     output itself is the folder, for pods that share no volume."""
     licences: tuple[str, ...] = ("CC0-1.0",)
     """Terms under which the simulated data may be used."""
+
+    @property
+    def digest(self) -> str:
+        """Of the world, and of the format where it is not the usual one."""
+        if self.format == "kitti_object":
+            return self.world.digest
+        return hashlib.sha256(f"{self.world.digest} {self.format}".encode()).hexdigest()
 
 
 class FolderOrigin(Config):
@@ -149,8 +158,8 @@ def collect(inputs: CollectInputs, outputs: CollectOutputs, config: CollectConfi
 
 def _simulate(origin: SimulationOrigin, output: Path) -> _Collected:
     folder = (origin.destination or output).resolve()
-    digest, num_simulated = _simulate_into(folder, origin.world)
-    provenance = {"world": digest, "format": "kitti_object"}
+    digest, num_simulated = _simulate_into(folder, origin)
+    provenance = {"world": digest, "format": origin.format}
     scores = {"num_simulated": float(num_simulated)}
     return _Collected(folder, digest, origin.licences, provenance, scores)
 
@@ -174,12 +183,13 @@ def _fetch(origin: CatalogueOrigin, output: Path) -> _Collected:
     return _Collected(folder, digest_folder(folder), origin.entry.licences, provenance, scores)
 
 
-def _simulate_into(folder: Path, world: WorldConfig) -> tuple[str, int]:
-    """Return the world's digest and how many frames had to be simulated."""
+def _simulate_into(folder: Path, origin: SimulationOrigin) -> tuple[str, int]:
+    """Return the digest of world and format, and how many frames had to be simulated."""
+    world, digest = origin.world, origin.digest
     if folder.is_dir() and any(folder.iterdir()):
         present = _present_world(folder)
-        if present.get("digest") == world.digest:
-            return world.digest, 0
+        if present.get("digest") == digest:
+            return digest, 0
     frames = track(
         simulate(world),
         description="simulate",
@@ -187,10 +197,15 @@ def _simulate_into(folder: Path, world: WorldConfig) -> tuple[str, int]:
         console=Console(stderr=True),
     )
     with write_folder_atomically(folder) as draft:
-        write_frames(draft, frames)
-        note = {"digest": world.digest, "world": world.to_json_dict()}
+        if origin.format == "recording":
+            from admlops.recordings.recorder import record_scenes
+
+            record_scenes(draft, frames)
+        else:
+            write_frames(draft, frames)
+        note = {"digest": digest, "world": world.to_json_dict(), "format": origin.format}
         write_atomically(draft / WORLD_FILE, json.dumps(note, indent=2) + "\n")
-    return world.digest, world.num_frames
+    return digest, world.num_frames
 
 
 def _present_world(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from admlops.files import write_atomically, write_folder_atomically
 from admlops.formats.source import FrameSource, Mapped, ReadOptions
 from admlops.lake.store import Dataset
 from admlops.lake.versions import AppendReport
-from admlops.steps.sources import open_source
+from admlops.recordings.source import RecordingSource
+from admlops.steps.sources import is_data, open_source
 from admlops.steps.step import Scores
 from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame
@@ -50,7 +51,7 @@ class IngestOutputs:
         dataset: manifest of the dataset version that holds the source's good frames.
         findings: folder of `findings.json`, what is wrong with the others by rule and what became
             of the source's categories, and of `quarantine.jsonl`, one line for every reason to
-            leave a frame out.
+            leave a frame out; of recordings also `quality.json` and `quality.html`.
     """
 
     dataset: Path
@@ -144,6 +145,10 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
             report = dataset.append(intake.frames())
             intake.refuse_conflicts(report)
         _write_findings(draft, intake, root)
+        if isinstance(source, RecordingSource):
+            from admlops.analysis.recording_page import write_quality
+
+            write_quality(draft, source.qualities)
     share = intake.num_quarantined / intake.num_listed
     if share > config.max_quarantine_share:
         raise DataError(_explain(intake, root, share, config, outputs.findings))
@@ -168,6 +173,8 @@ def _open_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
             return source.resolve(), (), ""
         manifest = Manifest.read(own, "source")  # written elsewhere: its uri leads nowhere here
         return source.resolve(), manifest.licences, manifest.digest
+    if is_data(source):
+        return source.resolve(), (), ""
     manifest = Manifest.read(source, "source")
     folder = Path(manifest.uri)
     if not folder.is_dir():

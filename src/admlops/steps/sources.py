@@ -15,6 +15,9 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "kitti_raw": "admlops.formats.kitti_raw.source",
         "kitti_tracking": "admlops.formats.kitti_tracking.source",
         "recording": "admlops.recordings.source",
+        "bdd100k": "admlops.formats.bdd100k.source",
+        "coco": "admlops.formats.coco.source",
+        "voc": "admlops.formats.voc.source",
     }
 )
 """The module of each format; it has `looks_like(root)` and `open_folder(root, options)`."""
