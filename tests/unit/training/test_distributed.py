@@ -190,6 +190,7 @@ def test_the_number_of_processes_does_not_change_what_is_resumed(toy_dataset):
 NORM = """
 import torch
 from torch import distributed, nn
+from admlops.errors import DataError
 from admlops.training.processes import answer_request, join_group
 from admlops.training.shared_statistics import SharedBatchNorm
 
@@ -205,7 +206,13 @@ def run(request):
         gathered = [None, None]
         distributed.all_gather_object(gathered, (result.detach(), own.grad, shared.weight.grad))
         results = [torch.cat([one[place] for one in gathered]).tolist() for place in (0, 1)]
+        try:
+            disagreement = group.agree(group.rank == 1, "last.ckpt")
+        except DataError as error:
+            disagreement = str(error)
         return {
+            "agreed": [group.agree(True, "x"), group.agree(False, "x")],
+            "disagreement": disagreement,
             "result": results[0],
             "gradient": results[1],
             "weight": (gathered[0][2] + gathered[1][2]).tolist(),
@@ -217,10 +224,12 @@ answer_request(run)
 """
 
 
-def test_shared_normalisation_is_that_of_the_whole_batch(tmp_path, monkeypatch):
+def test_normalisation_is_that_of_the_whole_batch_and_processes_agree(tmp_path, monkeypatch):
     (tmp_path / "norm.py").write_text(NORM)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = run_processes(2, "norm", {}, what="norm")
+    assert found["agreed"] == [True, False]
+    assert found["disagreement"].startswith("last.ckpt: only the processes [1] of 2 find it")
     norm = torch.nn.BatchNorm2d(3, eps=1e-3, momentum=0.1)
     whole = torch.randn((5, 3, 2, 4), generator=torch.Generator().manual_seed(0)) * 3 + 50
     whole.requires_grad_()
