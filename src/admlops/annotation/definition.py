@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Self
 
+import yaml
 from pydantic import Field, model_validator
 
 from admlops.analysis.requirement import Requirement
@@ -146,6 +147,33 @@ def load_definition(name_or_path: str) -> DatasetDefinition:
             f"{name_or_path}: no definition file here; shipped definitions are {shipped}"
         )
     return DatasetDefinition.load(path)
+
+
+def load_requirement(name_or_path: str) -> Requirement:
+    """Return the counts needed: those of a requirement file, or of a definition.
+
+    Raises:
+        ConfigError: there is no such file, it is wrong, or the definition needs no counts.
+    """
+    path = Path(name_or_path)
+    if name_or_path not in SHIPPED and not _is_definition(path):
+        return Requirement.load(path)
+    definition = load_definition(name_or_path)
+    if definition.requirement is None:
+        raise ConfigError(
+            f"{name_or_path}: the definition {definition.title} has no counts needed; add "
+            "requirement or requirement_file"
+        )
+    return definition.requirement
+
+
+def _is_definition(path: Path) -> bool:
+    """Whether a file is meant as a definition: it has categories."""
+    try:
+        values = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError):
+        return False  # whoever reads it says what is wrong
+    return isinstance(values, Mapping) and "categories" in values
 
 
 def _refuse_repeated(what: str, names: Iterable[str]) -> None:

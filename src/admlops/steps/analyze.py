@@ -12,6 +12,7 @@ from admlops.analysis.analysis import (
     render_analysis,
 )
 from admlops.analysis.requirement import Requirement
+from admlops.annotation.definition import load_requirement
 from admlops.config import Config
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.lake.store import Dataset
@@ -45,7 +46,8 @@ class AnalyzeConfig(Config):
     """What the dataset is held against."""
 
     requirement_file: str = ""
-    """YAML file with a requirement; replaces the field `requirement`."""
+    """YAML file with a requirement, or a definition (a shipped one's name, or its YAML file), whose
+    counts are needed; replaces the field `requirement`."""
     requirement: Requirement = Requirement()
     """What the dataset must hold."""
 
@@ -60,7 +62,7 @@ def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfi
     manifest = Manifest.read(inputs.dataset, "dataset")
     requirement = config.requirement
     if config.requirement_file:
-        requirement = Requirement.load(Path(config.requirement_file))
+        requirement = load_requirement(config.requirement_file)
     analysis = analyze_dataset(Dataset.open(manifest.reference), requirement)
     with write_folder_atomically(outputs.analysis) as folder:
         for name, part in ((ANALYSIS_FILE, analysis), (REQUEST_FILE, analysis.request)):

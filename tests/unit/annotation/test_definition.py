@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from admlops.annotation.definition import SHIPPED, DatasetDefinition, load_definition
+from admlops.annotation.definition import (
+    SHIPPED,
+    DatasetDefinition,
+    load_definition,
+    load_requirement,
+)
 from admlops.errors import ConfigError
 
 SMALL = {
@@ -116,3 +121,20 @@ def test_a_requirement_file_lies_beside_the_definition(tmp_path: Path) -> None:
 def test_an_absent_file_names_the_shipped() -> None:
     with pytest.raises(ConfigError, match="shipped definitions are urban_lidar"):
         load_definition("nowhere.yaml")
+
+
+def test_counts_needed_are_those_of_a_requirement_or_a_definition(tmp_path: Path) -> None:
+    assert load_requirement("urban_lidar") == load_definition("urban_lidar").requirement
+    file = tmp_path / "counts.yaml"
+    file.write_text("rows: [{categories: [car], min_boxes: 7}]")
+    assert load_requirement(str(file)).rows[0].min_boxes == 7
+    file.write_text(yaml.safe_dump(broken(requirement={"rows": [{"categories": ["car"]}]})))
+    assert load_requirement(str(file)).rows[0].min_boxes == 50
+    file.write_text(yaml.safe_dump(SMALL))
+    with pytest.raises(ConfigError, match="small 1 has no counts needed"):
+        load_requirement(str(file))
+    file.write_text("{")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_requirement(str(file))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_requirement(str(tmp_path / "absent.yaml"))
