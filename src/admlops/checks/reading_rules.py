@@ -111,4 +111,10 @@ READING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "A source holds the calibration of its sensors",
         "Copy the calibration files beside the frames: without, the usual mounting is assumed",
     ),
+    (
+        "READ019",
+        "warning",
+        "The images that labels are about are in the source",
+        "Copy the images beside the labels: without, frames hold the images' sizes alone",
+    ),
 )

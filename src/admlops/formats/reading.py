@@ -12,6 +12,7 @@ from admlops.checks.rules import find
 from admlops.formats.image_file import image_size_px
 from admlops.formats.source import CategoryTable, Mapped, ReadResult
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame
 
@@ -105,6 +106,39 @@ class FrameReading:
             return None
         categories, kept, self.mapped = table.apply(boxes.category)
         return boxes.select(kept).replace(category=categories)
+
+    def boxes_2d(self, boxes: Boxes2d, table: CategoryTable, where: Path | str) -> Boxes2d | None:
+        """Return labels in images with categories of ours, or None with a finding."""
+        unknown = table.unknown(boxes.category)
+        if unknown:
+            what = f"{', '.join(map(repr, unknown))}; known are {', '.join(table.names)}"
+            self.note("READ010", where, what)
+            return None
+        size_px = boxes.box2d_px[:, 2:] - boxes.box2d_px[:, :2]
+        is_bad = ~(np.isfinite(boxes.box2d_px).all(axis=1) & (size_px > 0).all(axis=1))
+        if is_bad.any():
+            first = int(np.flatnonzero(is_bad)[0])
+            numbers = ", ".join(f"{value:g}" for value in boxes.box2d_px[first])
+            self.note("READ011", where, f"box {first} is {numbers}")
+            return None
+        categories, kept, self.mapped = table.apply(boxes.category)
+        return boxes.select(kept).replace(category=categories)
+
+    def image_or_size(
+        self, path: Path, size_px: tuple[int, int], sensor: CalibratedSensor
+    ) -> CameraImage | None:
+        """Return an image of the stated size (0 0: any); without the images' folder, only its size.
+
+        None with a finding, where the file cannot be read or is of another size.
+        """
+        if not path.parent.is_dir():
+            return CameraImage(sensor, b"", *size_px)
+        image = self.image(path, sensor)
+        if image is None or size_px in ((0, 0), (image.width_px, image.height_px)):
+            return image
+        stated = f"{size_px[0]} x {size_px[1]}"
+        self.note("READ007", path, f"{image.width_px} x {image.height_px} px, stated is {stated}")
+        return None
 
 
 class Latest(Generic[ValueT]):
