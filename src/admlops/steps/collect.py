@@ -14,11 +14,17 @@ from admlops.catalogue.layout import require_layout
 from admlops.catalogue.reading import find_entry
 from admlops.config import Config
 from admlops.errors import ConfigError, DataError
-from admlops.files import OWN_FOLDER, digest_folder, write_atomically, write_folder_atomically
+from admlops.files import digest_folder, write_atomically, write_folder_atomically
 from admlops.formats.kitti.writer import write_frames
 from admlops.simulation.config import WorldConfig
 from admlops.simulation.world import simulate
-from admlops.steps.open_data import CatalogueOrigin, describe_terms, fetch_dataset
+from admlops.steps.open_data import (
+    CatalogueOrigin,
+    describe_terms,
+    digest_fetched,
+    fetch_dataset,
+    fingerprint,
+)
 from admlops.steps.step import Scores
 from admlops.structures.manifest import Manifest
 
@@ -84,14 +90,7 @@ class FolderOrigin(Config):
     @classmethod
     def fingerprinted(cls, path: Path) -> "FolderOrigin":
         """Return the origin with the fingerprint of what the folder holds now, if it is here."""
-        whole = hashlib.sha256()
-        for file in sorted(file for file in path.rglob("*") if file.is_file()):
-            status = file.stat()
-            name = file.relative_to(path)
-            if name.parts[0] == OWN_FOLDER:
-                continue
-            whole.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-        return cls(path=path, fingerprint=whole.hexdigest()[:16] if path.is_dir() else "")
+        return cls(path=path, fingerprint=fingerprint(path)[:16] if path.is_dir() else "")
 
 
 class CollectConfig(Config):
@@ -180,7 +179,7 @@ def _fetch(origin: CatalogueOrigin, output: Path) -> _Collected:
     folder = (origin.destination or output).resolve()
     scores = fetch_dataset(origin, folder)
     provenance = describe_terms(origin.entry)
-    return _Collected(folder, digest_folder(folder), origin.entry.licences, provenance, scores)
+    return _Collected(folder, digest_fetched(folder), origin.entry.licences, provenance, scores)
 
 
 def _simulate_into(folder: Path, origin: SimulationOrigin) -> tuple[str, int]:

@@ -1,5 +1,8 @@
 """The origins of `collect` that are open datasets of the catalogue."""
 
+import contextlib
+import hashlib
+import json
 import os
 from pathlib import Path
 from types import TracebackType
@@ -23,9 +26,10 @@ from admlops.catalogue.reading import find_entry
 from admlops.catalogue.transfer import RetryConfig
 from admlops.config import Config
 from admlops.errors import DataError
-from admlops.files import OWN_FOLDER
+from admlops.files import OWN_FOLDER, digest_folder, write_atomically
 from admlops.steps.step import Scores
 
+DIGEST_FILE = "digest.json"
 TOKEN_VARIABLE = "ADMLOPS_DOWNLOAD_TOKEN"  # noqa: S105 - the variable's name
 
 
@@ -105,6 +109,32 @@ def describe_terms(entry: DatasetEntry) -> dict[str, str]:
     facts = {"dataset": entry.name, "terms": entry.terms_url}
     facts |= {f"terms_digest.{name}": value for name, value in entry.terms_digests().items()}
     return facts | ({"format": entry.format} if entry.format else {})
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a digest of the names, sizes and times of all files below a folder, without notes."""
+    whole = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        status, name = file.stat(), file.relative_to(folder)
+        if name.parts[0] != OWN_FOLDER:
+            whole.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return whole.hexdigest()
+
+
+def digest_fetched(folder: Path) -> str:
+    """Return the digest of a fetched folder; hundreds of gigabytes are read again only if changed.
+
+    The digest is noted beside the data, with the fingerprint that it belongs to.
+    """
+    note = folder / OWN_FOLDER / DIGEST_FILE
+    present = fingerprint(folder)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(note.read_bytes())
+        if known["fingerprint"] == present:
+            return str(known["digest"])
+    digest = digest_folder(folder)
+    write_atomically(note, json.dumps({"fingerprint": present, "digest": digest}) + "\n")
+    return digest
 
 
 class _Bars:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import zipfile
 
@@ -12,6 +13,7 @@ from admlops.cli import main
 from admlops.errors import ConfigError, DataError, ServiceError
 from admlops.files import digest_folder
 from admlops.steps.collect import CollectConfig, FolderOrigin
+from admlops.steps.open_data import digest_fetched
 from admlops.steps.step import run_step
 from admlops.structures.manifest import Manifest
 
@@ -184,6 +186,21 @@ def test_the_step_runs_without_subcommand_as_before(monkeypatch, capsys, tmp_pat
     assert run(monkeypatch, "--source", source, *settings) == 0
     assert "num_simulated: 0" in capsys.readouterr().out
     assert Manifest.read(source, "source").uri == str(tmp_path / "data")
+
+
+def test_a_fetched_folder_is_read_again_only_where_it_changed(tmp_path) -> None:
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"1")
+    os.utime(file, ns=(1, 1))
+    digest = digest_fetched(tmp_path)
+    assert digest == digest_folder(tmp_path)
+    file.write_bytes(b"2")
+    os.utime(file, ns=(1, 1))
+    assert digest_fetched(tmp_path) == digest  # nothing that is looked at tells
+    os.utime(file, ns=(2, 2))
+    assert digest_fetched(tmp_path) == digest_folder(tmp_path) != digest
+    (tmp_path / ".admlops" / "digest.json").write_text("[")
+    assert digest_fetched(tmp_path) == digest_folder(tmp_path)
 
 
 def test_the_fingerprint_of_a_folder_ignores_notes(tmp_path) -> None:
