@@ -10,6 +10,7 @@ NAMES = (
     "simulation",
     "ingest",
     "lake",
+    "scale",
     "analysis",
     "voxelization",
     "loader",

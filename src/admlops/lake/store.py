@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from admlops.errors import DataError
-from admlops.lake import embedding, query
+from admlops.lake import embedding
 from admlops.lake.appending import append_frames, keys_of
 from admlops.lake.opening import (
     check_out,
@@ -21,6 +21,7 @@ from admlops.lake.opening import (
     list_versions,
     open_latest,
 )
+from admlops.lake.query import Views
 from admlops.lake.reading import FrameReader
 from admlops.lake.relabelling import move_frames, relabel_frames
 from admlops.lake.schema import BLOBS, KEY_COLUMNS, LICENCES_KEY
@@ -57,7 +58,7 @@ class Dataset:
         self._table = table
         self._uri = uri
         self._options = dict(options)
-        self._frames_view: pa.Table | None = None
+        self._views = Views(table)
         self._reader = FrameReader(table, uri)
 
     @classmethod
@@ -254,11 +255,11 @@ class Dataset:
 
     def keys(self) -> list[FrameKey]:
         """Return the key of each row."""
-        return keys_of(self._view())
+        return keys_of(self._views.frames)
 
     def frame_ids(self) -> list[str]:
         """Return the source's name of each row."""
-        return list(self._view()["frame_id"].to_pylist())
+        return list(self._views.frames["frame_id"].to_pylist())
 
     def rows_where(self, condition: str) -> NDArray[np.int64]:
         """Return the rows for which an SQL condition on ``frames`` holds, in order.
@@ -266,7 +267,7 @@ class Dataset:
         Raises:
             DataError: the SQL is wrong.
         """
-        return query.rows_where(self._table, self._view(), condition)
+        return self._views.rows_where(condition)
 
     def query(self, sql: str) -> pa.Table:
         """Return the result of an SQL query on the views ``frames``, ``boxes`` and ``boxes_2d``.
@@ -274,7 +275,7 @@ class Dataset:
         Raises:
             DataError: the SQL is wrong.
         """
-        return query.run_sql(self._table, self._view(), sql)
+        return self._views.run(sql)
 
     def take(
         self,
@@ -387,11 +388,5 @@ class Dataset:
 
     def _move_to(self, table: lance.LanceDataset) -> None:
         self._table = table
-        self._frames_view = None
+        self._views = Views(table)
         self._reader = FrameReader(table, self._uri)
-
-    def _view(self) -> pa.Table:
-        if self._frames_view is None:
-            with explain_errors(self._uri, "reading frames"):
-                self._frames_view = query.load_frames_view(self._table)
-        return self._frames_view

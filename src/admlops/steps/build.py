@@ -24,6 +24,7 @@ from admlops.export.targets import (
     find_builder,
 )
 from admlops.files import digest_folder, write_atomically, write_folder_atomically
+from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.steps.step import Scores
 from admlops.structures.manifest import Manifest
@@ -128,9 +129,7 @@ def _calibration(
     opened = Dataset.open(Manifest.read(dataset, "dataset").reference)
     rows = opened.rows_where("split = 'train'")
     rows = rows if len(rows) else np.arange(opened.num_frames)
-    chosen = rows[
-        np.linspace(0, len(rows) - 1, min(config.num_calibration_frames, len(rows))).astype(int)
-    ]
+    chosen = spread_evenly(rows, config.num_calibration_frames)
     frames = _pillar_inputs(opened, chosen, detector)
     console = Console(stderr=True)
     return list(track(frames, "calibration frames", total=len(chosen), console=console))

@@ -37,6 +37,7 @@ from admlops.evaluation.flat_boxes import FlatBoxes
 from admlops.evaluation.matched import average_precision
 from admlops.evaluation.measures import Matcher, Measure, Metric
 from admlops.files import write_atomically, write_folder_atomically
+from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
@@ -143,16 +144,9 @@ def _read_definition(name_or_path: str, doctor: Doctor) -> DefinitionCheck | Non
     return DefinitionCheck(load_definition(name_or_path), doctor.log)
 
 
-def _spread(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return at most `count` of the rows, evenly spread."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
-
-
 def _look_at_clouds(doctor: Doctor, dataset: Dataset, count: int) -> None:
     with_points = "num_boxes > 0 AND lidar_num_points > 0"
-    rows = _spread(dataset.rows_where(with_points), count)
+    rows = spread_evenly(dataset.rows_where(with_points), count)
     frames = dataset.iterate(rows, lidar=True)
     for frame in track(frames, "check clouds", total=len(rows), console=_console()):
         doctor.look_at_cloud(frame)
@@ -184,7 +178,7 @@ def _iterate_labels(dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[Frame
 
 def _feed_back(doctor: Doctor, dataset: Dataset, count: int) -> dict[str, float]:
     """Score labels against themselves; anything but 100 is a finding."""
-    rows = _spread(dataset.rows_where("num_boxes > 0"), count)
+    rows = spread_evenly(dataset.rows_where("num_boxes > 0"), count)
     frames = list(_iterate_labels(dataset, rows))
     names = [str(frame.key) for frame in frames]
     boxes = [Boxes.empty() if frame.boxes is None else frame.boxes for frame in frames]

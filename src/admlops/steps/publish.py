@@ -18,6 +18,7 @@ from admlops.detection.voxelization import Voxelizer
 from admlops.errors import ConfigError, DataError, GateError
 from admlops.files import digest_file
 from admlops.geometry.pose import transform_points
+from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.serving.bucket_store import open_store
 from admlops.serving.engine_key import EngineKey, require_engine_for
@@ -236,8 +237,7 @@ def _candidates(dataset: Dataset) -> Iterator[Frame]:
     """Yield frames with clouds: of the validation split, or of any where there is none."""
     rows = dataset.rows_where("split = 'val'")
     rows = rows if len(rows) else np.arange(dataset.num_frames)
-    spread = np.linspace(0, max(len(rows) - 1, 0), min(_NUM_CANDIDATES, len(rows)))
-    for frame in dataset.iterate(rows[spread.astype(int)]):
+    for frame in dataset.iterate(spread_evenly(rows, _NUM_CANDIDATES)):
         if frame.lidar is not None:
             yield frame
 

@@ -18,6 +18,7 @@ from admlops.evaluation.matched import average_precision
 from admlops.evaluation.measures import Matcher, Measure
 from admlops.export.parity import Ladder, Rung, RungReport, match_rate
 from admlops.files import write_atomically, write_folder_atomically
+from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.serving.canary import CanaryLimits, CanaryReport, judge, mirror
 from admlops.serving.client import predict_cloud
@@ -169,8 +170,7 @@ def _frames(dataset: Dataset, config: VerifyConfig) -> list[Frame]:
     split = config.split.replace("'", "''")
     rows = dataset.rows_where(f"split = '{split}'")
     rows = rows if len(rows) else np.arange(dataset.num_frames)
-    spread = np.linspace(0, max(len(rows) - 1, 0), min(config.num_frames, len(rows)))
-    frames = dataset.take(rows[spread.astype(int)])
+    frames = dataset.take(spread_evenly(rows, config.num_frames))
     with_clouds = [frame for frame in frames if frame.lidar is not None]
     if not with_clouds:
         raise DataError(f"{dataset.reference}: no frame with a lidar sweep to verify on")
