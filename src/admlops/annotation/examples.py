@@ -14,6 +14,8 @@ from admlops.structures.boxes import Boxes
 MAX_FRAMES_FOR_OVERLAPS = 2000
 """Labelled frames, spread evenly, that are searched for boxes that overlap."""
 MIN_OVERLAP_IOU = 0.01
+MAX_CLOSE_M = 2.0
+"""Centres of vulnerable road users that are nearer are close together."""
 _CANDIDATES = 12
 _RANGE = "sqrt(x_m * x_m + y_m * y_m)"
 _BY_DAY = "list_contains(tags, 'night')"
@@ -234,7 +236,7 @@ def _neighbours(dataset: Dataset, definition: DatasetDefinition) -> Iterator[Exa
             if pair not in overlapping or iou > overlapping[pair][0]:
                 overlapping[pair] = (iou, _overlap_example(pair, iou, row, boxes, index))
         for name, apart_m, index in _closest(boxes):
-            if name in definition.vulnerable_names and apart_m < close.get(name, (2.0,))[0]:
+            if name in definition.vulnerable_names and apart_m < close.get(name, (MAX_CLOSE_M,))[0]:
                 close[name] = (apart_m, _close_example(name, apart_m, row, boxes, index))
     for _, example in sorted(overlapping.values(), key=lambda item: (-item[0], item[1].title)):
         yield example
@@ -251,13 +253,14 @@ def _overlapping(boxes: Boxes) -> Iterator[tuple[tuple[str, str], float, int]]:
 
 
 def _closest(boxes: Boxes) -> Iterator[tuple[str, float, int]]:
-    """Yield category, distance and first box of pairs of one category whose boxes are apart."""
+    """Yield category, distance and first box of close pairs of one category that do not overlap."""
     rows = boxes.as_7()
     apart_m = np.linalg.norm(rows[:, None, :2] - rows[None, :, :2], axis=-1)
     alike = boxes.category[:, None] == boxes.category[None, :]
-    taken = ~np.triu(alike & (iou_bev(rows, rows) < MIN_OVERLAP_IOU), k=1)
-    for first, second in np.argwhere(~taken).tolist():
-        yield str(boxes.category[first]), float(apart_m[first, second]), first
+    near = np.triu(alike & (apart_m < MAX_CLOSE_M), k=1)
+    for first, second in np.argwhere(near).tolist():
+        if iou_bev(rows[first : first + 1], rows[second : second + 1])[0, 0] < MIN_OVERLAP_IOU:
+            yield str(boxes.category[first]), float(apart_m[first, second]), first
 
 
 def _overlap_example(
