@@ -43,7 +43,7 @@ def distribute(
     for label in labels:
         container = result.spec["deploymentSpec"]["executors"][label]["container"]
         for field in ("args", "command"):
-            container[field] = source.container[field]
+            container[field] = list(source.container[field])
     for part in result.spec.get("components", {}).values():
         if part.get("executorLabel") in labels:
             part.update(copy.deepcopy(component), executorLabel=part["executorLabel"])

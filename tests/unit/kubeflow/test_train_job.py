@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from kfp import dsl
+from kfp import compiler, dsl
 from kubernetes_api import (
     DROP,
     GONE,
@@ -27,6 +28,7 @@ from kubernetes_api import (
 )
 
 from admlops.errors import ConfigError, DataError, ServiceError
+from admlops.kubeflow.compile import compile_pipeline
 from admlops.kubeflow.compiled import CompiledPipeline
 from admlops.kubeflow.distribution import distribute
 from admlops.kubeflow.exchange import fetch_folder, send_folder
@@ -34,8 +36,13 @@ from admlops.kubeflow.job_api import JobApi
 from admlops.kubeflow.lint import lint
 from admlops.kubeflow.placement import place
 from admlops.kubeflow.profile import ClusterProfile
+from admlops.kubeflow.train_component import train as launcher
 from admlops.kubeflow.train_job import PodSettings, TrainJobSettings, build_train_job, outcome_of
 from admlops.kubeflow.train_launcher import node_command, run_job, train_on_cluster
+from admlops.recipes import load_recipe
+from admlops_components.collect import collect
+from admlops_components.ingest import ingest
+from admlops_components.train import train
 
 HANDED_OVER = dsl.TaskConfig(
     resources={
@@ -289,7 +296,7 @@ run_job(JobApi(client.ApiClient(configuration), "admlops"), job, settings)
 
 def test_sigterm_deletes_the_job(cluster: Cluster) -> None:
     cluster.steps = [None]
-    launcher = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", CANCELLED, cluster.address],
         stderr=subprocess.PIPE,
         env=os.environ | {"no_proxy": "*"},
@@ -298,9 +305,9 @@ def test_sigterm_deletes_the_job(cluster: Cluster) -> None:
     while f"GET {PODS}" not in cluster.asked and time.monotonic() < deadline:
         time.sleep(0.02)
     assert cluster.created
-    launcher.send_signal(signal.SIGTERM)
-    _, errors = launcher.communicate(timeout=30)
-    assert launcher.returncode == 1
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
     assert b"TrainJob train-1: cancelled by SIGTERM; it was deleted" in errors
     assert cluster.deleted == ["train-1"]
 
@@ -378,9 +385,51 @@ def test_the_profile_makes_train_a_launcher(
     assert settings.exchange == "s3://admlops/store/train_jobs"
     assert (settings.shm_size, settings.scratch_size) == ("16Gi", "100Gi")
     assert settings.timeout_s == 172800 - 120
-    (train,) = (executor for executor in placed.executors() if executor.word == "train")
-    assert "train_on_cluster" in train.container["command"][-1]
-    assert train.container["resources"]["accelerator"]["resourceCount"] == "4"
+    (placed_train,) = (executor for executor in placed.executors() if executor.word == "train")
+    assert "train_on_cluster" in placed_train.container["command"][-1]
+    assert placed_train.container["resources"]["accelerator"]["resourceCount"] == "4"
+
+
+def compiled(pipeline: Any, folder: Path) -> CompiledPipeline:
+    path = folder / f"{pipeline.name}.yaml"
+    compiler.Compiler().compile(pipeline, str(path))
+    return CompiledPipeline.parse(path.read_text())
+
+
+def test_the_rewritten_task_is_what_kfps_compiler_makes_of_the_launcher(
+    distributed_profile: ClusterProfile, tmp_path: Path
+) -> None:
+    @dsl.pipeline(name="native")
+    def native(config: dict, launch: dict) -> None:
+        source = collect(config=config).outputs["source"]
+        dataset = ingest(config=config, source=source).outputs["dataset"]
+        launcher(config=config, launch=launch, dataset=dataset)
+
+    @dsl.pipeline(name="rewritten")
+    def rewritten(config: dict) -> None:
+        source = collect(config=config).outputs["source"]
+        dataset = ingest(config=config, source=source).outputs["dataset"]
+        train(config=config, dataset=dataset)
+
+    wanted = compiled(native, tmp_path)
+    found = distribute(compiled(rewritten, tmp_path), distributed_profile, "1")
+    assert found.spec["components"]["comp-train"] == wanted.spec["components"]["comp-train"]
+    executors = [spec.spec["deploymentSpec"]["executors"]["exec-train"] for spec in (found, wanted)]
+    assert executors[0] == executors[1]
+    tasks = [spec.spec["root"]["dag"]["tasks"]["train"] for spec in (found, wanted)]
+    assert tasks[0]["inputs"]["artifacts"] == tasks[1]["inputs"]["artifacts"]
+    assert tasks[0]["inputs"]["parameters"].keys() == tasks[1]["inputs"]["parameters"].keys()
+
+
+def test_a_pipeline_that_trains_twice_launches_twice(
+    distributed_profile: ClusterProfile, tmp_path: Path
+) -> None:
+    recipe = load_recipe("demo", "s3://admlops/store")
+    path = compile_pipeline("closed_loop", recipe, tmp_path, distributed_profile)
+    text = path.read_text()
+    assert not re.search(r"[&*]id\d{3}", text)  # YAML's aliases, which not every reader knows
+    tasks = [task for name, task, _ in CompiledPipeline.parse(text).tasks() if "train" in name]
+    assert [task["inputs"]["parameters"].get("launch") is not None for task in tasks] == [True] * 2
 
 
 def test_without_train_jobs_nothing_changes(
@@ -390,10 +439,7 @@ def test_without_train_jobs_nothing_changes(
 
 
 def test_the_launcher_takes_what_the_component_takes() -> None:
-    from admlops.kubeflow.train_component import train as launcher
-    from admlops_components.train import train as component
-
-    ours, usual = launcher.component_spec, component.component_spec
+    ours, usual = launcher.component_spec, train.component_spec
     assert ours.inputs.keys() - usual.inputs.keys() == {"launch", "task_config"}
     assert usual.inputs.keys() <= ours.inputs.keys()
     assert {name: item.type for name, item in ours.outputs.items()} == {
