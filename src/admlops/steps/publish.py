@@ -124,31 +124,15 @@ def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfi
         require_overlay(Path(config.overlay), config.track)
     built = Manifest.read(inputs.built / MANIFEST_FILE, "built")
     dataset_manifest = Manifest.read(inputs.dataset, "dataset")
-    licences = tuple(sorted({*built.licences, *dataset_manifest.licences}))
-    require_permission(licences, config.use)
+    require_permission(_licences(built, dataset_manifest), config.use)
     dataset = Dataset.open(dataset_manifest.reference)
     content = _content(inputs.built, dataset, config)
-    papers = Papers(
-        licences=licences,
-        use=config.use,
-        provenance=built.provenance
-        | {
-            "step": "publish",
-            "built_digest": built.digest,
-            "dataset": dataset_manifest.reference,
-            "dataset_digest": dataset_manifest.digest,
-        },
-        scores=_figures(inputs),
-        evaluation=inputs.evaluation,
-    )
+    papers = _papers(inputs, config, built, dataset_manifest)
     store = open_store(config.releases_uri)
+    prove = make_prover(this_node()) if config.runtime == "tensorrt" else prove_release
+    activate = config.track == "stable"
     publication = publish_release(
-        store,
-        content,
-        papers,
-        config.tolerance,
-        activate=config.track == "stable",
-        prove=make_prover(this_node()) if config.runtime == "tensorrt" else prove_release,
+        store, content, papers, config.tolerance, activate=activate, prove=prove
     )
     release_id = publication.record.release_id
     kept = store.manifest_path(release_id)
@@ -161,6 +145,29 @@ def publish(inputs: PublishInputs, outputs: PublishOutputs, config: PublishConfi
         reference = ReleaseReference(release_id, digest_file(publication.path / FILES_FILE))
         set_release(Path(config.overlay), reference, config.track)
     return {name: manifest.scores[name] for name in _OWN_SCORES}
+
+
+def _licences(built: Manifest, dataset: Manifest) -> tuple[str, ...]:
+    return tuple(sorted({*built.licences, *dataset.licences}))
+
+
+def _papers(
+    inputs: PublishInputs, config: PublishConfig, built: Manifest, dataset: Manifest
+) -> Papers:
+    """Return what the release records about where it comes from."""
+    own = {
+        "step": "publish",
+        "built_digest": built.digest,
+        "dataset": dataset.reference,
+        "dataset_digest": dataset.digest,
+    }
+    return Papers(
+        licences=_licences(built, dataset),
+        use=config.use,
+        provenance=built.provenance | own,
+        scores=_figures(inputs),
+        evaluation=inputs.evaluation,
+    )
 
 
 _OWN_SCORES = ("golden_max_abs_diff", "num_golden", "num_golden_boxes", "release_number")
