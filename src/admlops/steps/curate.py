@@ -123,8 +123,7 @@ def _merge(given: Path | None, rule: MergeRule) -> tuple[Dataset, dict[str, Any]
     content = [rule.to_json_dict(), [part.dataset.reference for part in parts]]
     text = json.dumps(content, sort_keys=True).encode()
     tag = f"merged-{hashlib.sha256(text).hexdigest()[:16]}"
-    licences = sorted({name for part in parts for name in part.dataset.licences})
-    target = Dataset.create(rule.lake_uri, licences=licences)
+    target = Dataset.create(rule.lake_uri)
     totals = [total.to_json_dict() for part in parts for total in count_categories(part)]
     if tag in target.tags():
         merged = Dataset.open(f"{target.uri}@{tag}")
@@ -133,6 +132,8 @@ def _merge(given: Path | None, rule: MergeRule) -> tuple[Dataset, dict[str, Any]
     conflicts = find_conflicts([_whole(target), *parts] if target.num_frames else parts)
     if rule.on_conflict == "refuse":
         refuse_conflicts(conflicts)
+    licences = sorted({name for part in parts for name in part.dataset.licences})
+    target = Dataset.create(rule.lake_uri, licences=licences)
     frames = chain.from_iterable(read_part(part) for part in parts)
     added = target.append(frames, whole=True)
     target.tag(tag)
