@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ _THREADS_VARIABLE = "OMP_NUM_THREADS"
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others at a common point."""
 _ANSWER_FILE = "answer.json"
+_LOOK_S = 1.0
+"""Between two looks at whether the starter still lives."""
 
 
 def started_by_torchrun() -> bool:
@@ -150,7 +154,11 @@ def run_processes(
 
 
 def answer_request(run: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-    """Be one of the processes of `run_processes`: read the request, run it, answer or explain."""
+    """Be one of the processes of `run_processes`: read the request, run it, answer or explain.
+
+    torchrun gives each a session of its own, so one must see for itself that its starter is gone.
+    """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     try:
         answer = run(json.loads((folder / "request.json").read_bytes()))
@@ -160,6 +168,12 @@ def answer_request(run: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         raise SystemExit(1) from error
     if rank == 0:
         write_atomically(folder / _ANSWER_FILE, json.dumps(dict(answer)))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
 
 
 def _raise_first(folder: Path) -> None:

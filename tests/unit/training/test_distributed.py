@@ -4,10 +4,13 @@ The processes are real, started by torchrun, and talk through gloo.
 """
 
 import csv
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -156,6 +159,45 @@ def test_what_a_process_says_is_raised_and_the_others_are_ended(
     with pytest.raises(error, match=message):
         run_processes(2, "telling", {"kind": kind}, what="count")
     assert time.monotonic() - start < 50
+
+
+STARTED = """
+import os, time
+from pathlib import Path
+from admlops.training.processes import answer_request
+
+def run(request):
+    Path(request["folder"], os.environ["RANK"]).write_text(str(os.getpid()))
+    time.sleep(120)
+
+answer_request(run)
+"""
+STARTER = """
+import sys
+from admlops.training.processes import run_processes
+run_processes(2, "started", {"folder": sys.argv[1]}, what="test")
+"""
+
+
+def test_processes_end_with_their_starter(tmp_path, monkeypatch):
+    (tmp_path / "started.py").write_text(STARTED)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "ranks").mkdir()
+    starter = subprocess.Popen([sys.executable, "-c", STARTER, str(tmp_path / "ranks")])
+    files = [tmp_path / "ranks" / rank for rank in "01"]
+    wait_until(lambda: all(file.is_file() and file.read_text() for file in files))
+    processes = [psutil.Process(int(file.read_text())) for file in files]
+    starter.kill()
+    starter.wait()
+    wait_until(lambda: not any(process.is_running() for process in processes))
+
+
+def wait_until(claim, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_batch_smaller_than_the_processes_is_refused():
