@@ -137,7 +137,8 @@ def _searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[_
 
 
 def _odd_searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[_Search]:
-    reach_m = definition.max_range_of(item.name)
+    needed, reach_m = definition.min_points_of(item.name), definition.max_range_of(item.name)
+    labelled = f"num_points >= {needed} AND {_RANGE} <= {reach_m}"
     searches = [
         _Search(
             "Out of range",
@@ -155,7 +156,7 @@ def _odd_searches(definition: DatasetDefinition, item: CategoryDefinition) -> li
                 f"Unusual {axis}",
                 f"The {axis} of a {item.name} is {low:g} to {high:g} m. Look again: the category "
                 "or the size may be wrong; if the object is like this, the box stays.",
-                f"({axis}_m < {low} OR {axis}_m > {high})",
+                f"({axis}_m < {low} OR {axis}_m > {high}) AND {labelled}",
                 f"abs({axis}_m - {(low + high) / 2}) DESC",
             )
         ]
@@ -203,7 +204,12 @@ def _make_sql(spellings: Iterable[str], searches: list[_Search]) -> str:
 
 def _quoted(names: Iterable[str]) -> str:
     """Return names as a list of SQL texts."""
-    return ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    return ", ".join(quote(name) for name in names)
+
+
+def quote(text: str) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _spellings(item: CategoryDefinition) -> tuple[str, ...]:
@@ -225,18 +231,19 @@ def _neighbours(dataset: Dataset, definition: DatasetDefinition) -> Iterator[Exa
     if len(rows) > MAX_FRAMES_FOR_OVERLAPS:
         spread = np.linspace(0, len(rows) - 1, MAX_FRAMES_FOR_OVERLAPS).astype(np.int64)
         rows = rows[spread]
-    known = set(definition.names_by_source())
+    ours = definition.names_by_source()
+    vulnerable = {name for name, own in ours.items() if own in definition.vulnerable_names}
     overlapping: dict[tuple[str, str], tuple[float, Example]] = {}
     close: dict[str, tuple[float, Example]] = {}
     for row, frame in zip(rows.tolist(), dataset.iterate(rows, lidar=False), strict=True):
         if frame.boxes is None:
             continue
-        boxes = frame.boxes.select(np.isin(frame.boxes.category.astype(str), list(known)))
+        boxes = frame.boxes.select(np.isin(frame.boxes.category.astype(str), list(ours)))
         for pair, iou, index in _overlapping(boxes):
             if pair not in overlapping or iou > overlapping[pair][0]:
                 overlapping[pair] = (iou, _overlap_example(pair, iou, row, boxes, index))
         for name, apart_m, index in _closest(boxes):
-            if name in definition.vulnerable_names and apart_m < close.get(name, (MAX_CLOSE_M,))[0]:
+            if name in vulnerable and apart_m < close.get(name, (MAX_CLOSE_M,))[0]:
                 close[name] = (apart_m, _close_example(name, apart_m, row, boxes, index))
     for _, example in sorted(overlapping.values(), key=lambda item: (-item[0], item[1].title)):
         yield example

@@ -16,6 +16,7 @@ from admlops.annotation.examples import (
     choose_edge_cases,
     choose_examples,
     choose_overview,
+    quote,
 )
 from admlops.lake.store import Dataset
 from admlops.reporting.example_pictures import draw_example
@@ -94,7 +95,7 @@ def collect_evidence(dataset: Dataset, definition: DatasetDefinition) -> Evidenc
             for name, found in choose_examples(dataset, definition).items()
         },
         edge_cases=[_show(dataset, item) for item in choose_edge_cases(dataset, definition)],
-        sizes={item.category: item for item in _measure_sizes(dataset)},
+        sizes={item.category: item for item in _measure_sizes(dataset, definition)},
         coverage=None if needed is None else measure_coverage(dataset, needed),
     )
 
@@ -130,14 +131,21 @@ def _draw_overview(dataset: Dataset, definition: DatasetDefinition) -> tuple[str
     return draw_labels_in_image(frame) or "", above
 
 
-def _measure_sizes(dataset: Dataset) -> tuple[SizeQuantiles, ...]:
+def _measure_sizes(dataset: Dataset, definition: DatasetDefinition) -> list[SizeQuantiles]:
     """Return exact quantiles: those that the analysis estimates may differ in the last digit."""
+    names = ", ".join(
+        f"({quote(source)}, {quote(name)})" for source, name in definition.names_by_source().items()
+    )
     parts = ", ".join(
         f"quantile_cont({axis}, [0.1, 0.5, 0.9]) AS {axis}"
         for axis in ("length_m", "width_m", "height_m")
     )
-    sql = f"SELECT category, count(*) AS num_boxes, {parts} FROM boxes GROUP BY 1 ORDER BY 1"  # noqa: S608
-    return tuple(SizeQuantiles.parse(row) for row in dataset.query(sql).to_pylist())
+    sql = (
+        f"SELECT ours.name AS category, count(*) AS num_boxes, {parts} FROM boxes "  # noqa: S608
+        f"JOIN (VALUES {names}) AS ours(source, name) ON category = ours.source "
+        "GROUP BY 1 ORDER BY 1"
+    )
+    return [SizeQuantiles.parse(row) for row in dataset.query(sql).to_pylist()]
 
 
 def _show(dataset: Dataset, example: Example) -> ShownExample:
