@@ -38,6 +38,7 @@ def divide_dataset(dataset: Dataset, rule: SplitRule) -> tuple[Dataset, dict[str
     keys = dataset.keys()
     unit, names = _number_units(dataset, rule)
     groups, pairs = group_units(_places(dataset, rule, unit), _reach(rule))
+    _refuse_one_group(dataset, groups, pairs)
     wanted = np.zeros(len(keys), np.bool_)
     wanted[dataset.rows_where(rule.condition)] = True
     before = np.array(_column(dataset, "split"), dtype=object)
@@ -67,6 +68,17 @@ def divide_dataset(dataset: Dataset, rule: SplitRule) -> tuple[Dataset, dict[str
         "shares": tabulate_shares(division.split, content, columns, rule.names),
         "findings": [str(finding) for finding in findings.ordered()],
     }
+
+
+def _refuse_one_group(
+    dataset: Dataset, groups: NDArray[np.int64], pairs: Mapping[str, int]
+) -> None:
+    if len(np.unique(groups)) < 2:
+        reasons = ", ".join(f"{name} ({count} pairs)" for name, count in pairs.items() if count)
+        raise DataError(
+            f"{dataset.reference}: all {len(groups)} scenes belong together and cannot be divided; "
+            f"they are joined by {reasons}. Relax the setting behind that reason"
+        )
 
 
 def verify_splits(dataset: Dataset, splits: Sequence[str], rule: SplitRule) -> FindingLog:
@@ -125,8 +137,9 @@ def _places(dataset: Dataset, rule: SplitRule, unit: NDArray[np.int64]) -> Frame
     poses = dataset.poses()
     unknown = (poses == np.eye(4)).all(axis=(1, 2))
     digests = ["" if d == _NO_PAYLOAD else d for d in _column(dataset, "sensor_digest")]
-    # a position means the same within a place, or within a log where no place is named
-    spaces = [place or f"log {key.log}" for place, key in zip(locations, keys, strict=True)]
+    own = [f"log {key.log}" if rule.one_frame_per_log else "" for key in keys]
+    spaces = number_values(place or log for place, log in zip(locations, own, strict=True))
+    unknown |= spaces < 0
     nothing = np.full(len(keys), FREE, np.int64)
     vectors = np.empty((len(keys), 0))
     if rule.embedding:
@@ -135,7 +148,7 @@ def _places(dataset: Dataset, rule: SplitRule, unit: NDArray[np.int64]) -> Frame
         unit=unit,
         log=number_values(key.log for key in keys),
         timestamp_ns=np.array([key.timestamp_ns for key in keys], np.int64),
-        space=number_values(spaces),
+        space=spaces,
         position_m=np.where(unknown[:, None], math.nan, poses[:, :2, 3]),
         sensor=number_values(digests),
         location=number_values(locations) if rule.by_location else nothing,

@@ -36,6 +36,9 @@ class SplitRule(Config):
     """Frames of one place at most this far apart belong together; 0 for no such rule."""
     location_tag: str = "location"
     """Tags `NAME:place` say where a frame was taken: positions are compared within a place."""
+    one_frame_per_log: bool = False
+    """Whether the poses of a log are all in one global frame, so that positions can be compared
+    within a log where no place is named; not where every scene starts at zero."""
     by_location: bool = False
     """Whether all frames of one place belong together."""
     embedding: str = ""

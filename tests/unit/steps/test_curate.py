@@ -108,7 +108,8 @@ def test_copies_and_revisited_places_stay_together(tmp_path):
         make_frame("other", 8, 0, lidar=copy.lidar),
     ]
     make_dataset(tmp_path, "lake", frames)
-    _, report, dataset = run(tmp_path, "lake", split={"shares": {"train": 0.5, "val": 0.5}})
+    halves = {"shares": {"train": 0.5, "val": 0.5}, "one_frame_per_log": True}
+    _, report, dataset = run(tmp_path, "lake", split=halves)
     found = dict(splits_of(dataset))
     assert found["scene-00"] == found["scene-07"] == found["scene-08"]
     assert report["split"]["joined"] == {
@@ -173,7 +174,7 @@ def test_a_scene_between_two_splits_goes_into_none(tmp_path):
     bridge.append(make_frame("log", 5, 2, global_from_ego=place_2))
     lake.append(bridge)
     lake.manifest().write(tmp_path / "lake.json")
-    scores, _, dataset = run(tmp_path, "lake", split={})
+    scores, _, dataset = run(tmp_path, "lake", split={"one_frame_per_log": True})
     assert scores["split_torn"] == 3
     assert dict(splits_of(dataset))["scene-05"] == ""
 
@@ -304,3 +305,13 @@ def test_total_variation_of_hand_worked_shares():
 def test_nothing_to_curate_is_told(tmp_path):
     with pytest.raises(ConfigError, match="curate needs --dataset"):
         run(tmp_path)
+
+
+def test_scenes_that_all_start_at_zero_are_told_apart_or_refused(tmp_path):
+    place = np.eye(4)
+    place[:2, 3] = 5.0, 5.0
+    make_dataset(tmp_path, "lake", scenes(range(4), global_from_ego=place))
+    scores, _, _ = run(tmp_path, "lake", split={})
+    assert scores["split_groups"] == 4
+    with pytest.raises(DataError, match=r"all 4 scenes belong together.*near_in_space \(3 pairs\)"):
+        run(tmp_path, "lake", split={"keep": False, "one_frame_per_log": True})
