@@ -37,10 +37,10 @@ class Config(BaseModel):
             ConfigError: the file is absent, is not a mapping, or holds a wrong field.
         """
         try:
-            values = yaml.safe_load(path.read_text())
+            values = yaml.safe_load(path.read_bytes())
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: not valid YAML ({error})") from error
         if not isinstance(values, Mapping):
             raise ConfigError(f"{path}: expected a mapping of field names to values")

@@ -55,5 +55,15 @@ def test_bad_file_is_named(tmp_path: Path, text: str | None, reason: str) -> Non
         Car.load(path)
 
 
+@pytest.mark.parametrize(
+    "content", [b"name: \xff", b"name: 2026-13-45", b"[" * 5000, b"name: \x00"]
+)
+def test_files_that_are_no_text_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "car.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"car\.yaml.*not valid YAML"):
+        Car.load(path)
+
+
 def test_field_text_is_help() -> None:
     assert Engine.model_fields["num_cylinders"].description == "How many cylinders."

@@ -171,7 +171,7 @@ def _is_definition(path: Path) -> bool:
     """Whether a file is meant as a definition: it has categories."""
     try:
         values = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError):
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return False  # whoever reads it says what is wrong
     return isinstance(values, Mapping) and "categories" in values
 
