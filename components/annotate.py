@@ -12,20 +12,28 @@ def annotate(
     dataset: Input[Dataset],
     request: Input[Artifact],
     labelled: Output[Dataset],
-) -> None:
+    acceptance: Output[Artifact],
+    predictions: Input[Artifact] = None,
+) -> bool:
     """Fulfil a label request; make a new dataset version.
 
     Args:
         config: the fields of AnnotateConfig.
         dataset: a dataset version in the lake, as a reference.
         request: the frames to label, with reasons.
+        predictions: boxes that a vendor starts from.
         labelled: the dataset version with the new labels, as a reference.
+        acceptance: the judgement of a delivery, as JSON and as a page.
+
+    Returns:
+        Whether the labels were accepted; where not, the dataset is as it was.
     """
     from admlops.steps.component import run_component
 
-    run_component(
+    scores = run_component(
         "annotate",
         config,
-        inputs={"dataset": dataset, "request": request},
-        outputs={"labelled": labelled},
+        inputs={"dataset": dataset, "request": request, "predictions": predictions},
+        outputs={"labelled": labelled, "acceptance": acceptance},
     )
+    return scores["accepted"] > 0

@@ -11,7 +11,8 @@ from admlops.curation.ledger import LabelLimit
 from admlops.errors import ConfigError
 from admlops.simulation.config import ObjectRates, SceneGroup, WorldConfig
 from admlops.steps.analyze import AnalyzeConfig
-from admlops.steps.annotate import AnnotateConfig, OracleAnnotator
+from admlops.steps.annotate import AnnotateConfig
+from admlops.steps.annotators import OracleAnnotator
 from admlops.steps.build import BuildConfig
 from admlops.steps.check import CheckConfig
 from admlops.steps.collect import CollectConfig, FolderOrigin, SimulationOrigin
