@@ -223,7 +223,7 @@ def parse_attributes(text: str) -> dict[str, Any] | None:
         return {}
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(values, dict):
         return None

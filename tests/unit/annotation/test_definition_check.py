@@ -88,6 +88,8 @@ def test_good_labels_have_no_findings() -> None:
         ("ANNO007", {"center_m": [[10.0, 0.0, 0.8], [30.0, 40.0, 0.9]]}, "50.0 m away"),
         ("ANNO009", {"attributes": ["[1]", ""]}, "[1]"),
         ("ANNO009", {"attributes": ["{", ""]}, "{"),
+        ("ANNO009", {"attributes": ["[" * 100_000, ""]}, "[["),
+        ("ANNO003", attributes(motion=["parked"]), "allowed are moving, parked"),
     ],
 )
 def test_one_damage_fires_one_rule(rule_id: str, damage: dict[str, object], words: str) -> None:
