@@ -1,4 +1,4 @@
-"""Commands about data that are no steps: `guideline` and `query`."""
+"""Commands about data that are no steps: `guideline`, `query` and `view`."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admlops.errors import ConfigError
+from admlops.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from admlops.lake.store import Dataset
@@ -49,7 +49,32 @@ def query(
         shell.converse()
 
 
-COMMANDS: Mapping[str, Callable[..., None]] = {"guideline": guideline, "query": query}
+def view(
+    dataset: Annotated[str, typer.Argument(help="Manifest, or reference like lake@3.")],
+    output: Annotated[Path, typer.Option(help="MCAP file to write.")] = Path("view.mcap"),
+    where: Annotated[
+        str, typer.Option(help="SQL condition on the view frames, as \"scene = '003'\".")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Frames to write at most.")] = 1000,
+) -> None:
+    """Write frames of a dataset, with their labels, as a recording that Foxglove shows."""
+    from admlops.recordings.foxglove import write_view
+
+    opened = open_dataset(dataset)
+    rows = opened.rows_where(where or "true")
+    keys = opened.keys()
+    ordered = sorted(rows.tolist(), key=lambda row: keys[row].timestamp_ns)[:limit]
+    if not ordered:
+        raise DataError(f"{opened.reference}: no frame meets {where!r}")
+    frames = opened.iterate(ordered, camera=True, other_cameras=True)
+    print(f"{output}: {write_view(output, frames)} of {len(rows)} frames")
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "guideline": guideline,
+    "query": query,
+    "view": view,
+}
 
 
 def open_dataset(manifest_or_reference: str) -> "Dataset":

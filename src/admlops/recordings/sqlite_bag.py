@@ -20,6 +20,8 @@ from admlops.recordings.messages import (
 MAGIC = b"SQLite format 3\0"
 
 _NO_CHUNK = -1
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+"""What sqlite3 raises on a damaged file; its own messages may be damaged text."""
 
 
 class SqliteBag:
@@ -40,7 +42,7 @@ class SqliteBag:
             self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_RECORD_BYTES)
             self._database.execute("PRAGMA trusted_schema = OFF")
             self._topics = self._read_topics()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise DataError(f"{path}: no readable SQLite file of rosbag2 ({error})") from error
 
     def close(self) -> None:
@@ -91,7 +93,7 @@ class SqliteBag:
                     continue
                 place = Place(self._file_index, _NO_CHUNK, row_id)
                 yield RawMessage(topic, timestamp_ns, data, place)
-        except (sqlite3.Error, OverflowError) as error:
+        except _DAMAGE as error:
             on_damage(f"{self._path.name}: the database is damaged ({error})")
 
     def read(self, place: Place) -> bytes:
@@ -103,7 +105,7 @@ class SqliteBag:
         query = "SELECT data FROM messages WHERE rowid = ?"
         try:
             row = self._database.execute(query, (place.offset,)).fetchone()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise DataError(f"{self._path}: row {place.offset}: {error}") from error
         if row is None or not isinstance(row[0], bytes):
             raise DataError(f"{self._path}: no message in row {place.offset}")

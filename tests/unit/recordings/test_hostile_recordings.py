@@ -37,7 +37,7 @@ def test_every_container_gives_the_same_frames(wholes):
 
 
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(which=st.integers(0, NUM_SEEDS - 1), seed=st.integers(0, 2**32))
 def test_a_damaged_recording_is_read_or_refused(wholes, tmp_path, which, seed):
@@ -57,15 +57,15 @@ def test_a_file_cut_anywhere_is_read_or_refused(wholes, tmp_path, which):
 
 
 def test_memory_does_not_grow_with_the_recording(tmp_path):
-    """Ten times as many sweeps of 20,000 points take as much memory, but for the index."""
+    """Six times as many sweeps of 10,000 points take as much memory, but for the index."""
     from drives import Drive, points
 
     from admlops.recordings.recording import open_recording
     from admlops.recordings.source import examine
 
-    cloud = points(20_000)
+    cloud = points(10_000)
     peaks = []
-    for num_sweeps in (10, 100):
+    for num_sweeps in (10, 60):
         drive = Drive(num_sweeps)
         drive.cloud = lambda _: cloud
         path = drive.write(tmp_path / f"{num_sweeps}.mcap")
@@ -75,4 +75,4 @@ def test_memory_does_not_grow_with_the_recording(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
-    assert peaks[1] < 30 * 2**20
+    assert peaks[1] < 15 * 2**20

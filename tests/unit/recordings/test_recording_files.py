@@ -216,3 +216,12 @@ def test_real_recordings_are_read_or_refused_with_the_right_reason(real_data, na
 def test_a_real_folder_without_recordings_is_refused(real_data):
     with pytest.raises(DataError, match="holds no recording"):
         open_recording(real_data / "recordings" / "rosbag2_tests" / "empty_dir")
+
+
+def test_a_database_whose_text_is_damaged_is_refused(write_rosbag2):
+    (path,) = write_rosbag2().glob("*.db3")
+    content = path.read_bytes()
+    assert b"CREATE TABLE messages" in content
+    path.write_bytes(content.replace(b"CREATE TABLE messages", b"CREATE TABL\xff messages"))
+    with pytest.raises(DataError, match="no readable SQLite file"):
+        open_recording(path)

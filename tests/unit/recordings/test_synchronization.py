@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admlops.recordings.synchronization import match_nearest, number_scenes
@@ -28,6 +28,7 @@ def test_without_messages_there_are_no_partners():
     assert match_nearest(times(), times(1), 5).tolist() == []
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-300, 300), max_size=20),
     st.lists(st.integers(-300, 300), max_size=20),
