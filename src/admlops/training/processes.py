@@ -23,6 +23,7 @@ _THREADS_VARIABLE = "OMP_NUM_THREADS"
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others at a common point."""
 _ANSWER_FILE = "answer.json"
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _LOOK_S = 1.0
 """Between two looks at whether the starter still lives."""
 
@@ -134,7 +135,7 @@ def run_processes(
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    with tempfile.TemporaryDirectory() as folder, _threads_for(count):
+    with tempfile.TemporaryDirectory() as folder, _surroundings_for(count):
         where = Path(folder)
         write_atomically(where / "request.json", json.dumps(request))
         flags = ["--standalone", f"--nproc-per-node={count}", f"--log-dir={where / 'logs'}"]
@@ -202,8 +203,12 @@ def _end_of(exit_code: int) -> str:
 
 
 @contextmanager
-def _threads_for(count: int) -> Iterator[None]:
-    """Divide the cores among the processes, unless the environment already says how."""
+def _surroundings_for(count: int) -> Iterator[None]:
+    """Divide the cores among the processes, unless the environment already says how.
+
+    torchrun's handlers of signals stay in the process that called it; here they do not.
+    """
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     before = os.environ.get(_THREADS_VARIABLE)
     cores = len(os.sched_getaffinity(0))
     os.environ[_THREADS_VARIABLE] = before or str(max(cores // count, 1))
@@ -212,3 +217,7 @@ def _threads_for(count: int) -> Iterator[None]:
     finally:
         if before is None:
             del os.environ[_THREADS_VARIABLE]
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None:  # None is one that was not set from Python
+                    signal.signal(number, handler)

@@ -180,6 +180,7 @@ def test_a_failed_job_is_deleted_and_its_pods_are_heard(cluster: Cluster) -> Non
     for number in range(40):
         cluster.print_line(killed, f"line {number}")
     cluster.steps = [None, condition("Failed", "JobSetFailed", "a job has failed")]
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ServiceError) as raised:
         launch(cluster)
     message = str(raised.value)
@@ -189,7 +190,7 @@ def test_a_failed_job_is_deleted_and_its_pods_are_heard(cluster: Cluster) -> Non
     assert "line 24" not in message
     assert "Succeeded" not in message
     assert cluster.deleted == ["train-1"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_a_job_that_takes_too_long_is_deleted_and_says_why_its_pods_wait(

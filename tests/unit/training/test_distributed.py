@@ -4,6 +4,7 @@ The processes are real, started by torchrun, and talk through gloo.
 """
 
 import csv
+import signal
 import subprocess
 import sys
 import time
@@ -155,10 +156,11 @@ def test_what_a_process_says_is_raised_and_the_others_are_ended(
 ):
     (tmp_path / "telling.py").write_text(TELLING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    start = time.monotonic()
+    start, handler = time.monotonic(), signal.getsignal(signal.SIGTERM)
     with pytest.raises(error, match=message):
         run_processes(2, "telling", {"kind": kind}, what="count")
     assert time.monotonic() - start < 50
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 STARTED = """
