@@ -1,5 +1,6 @@
 """What a file of labels holds: frames without sensor data, and what was found while reading."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from admlops.checks.rules import find
@@ -20,11 +21,13 @@ class LabelFile:
         frames: in the file's order; sensors have their calibration, but no points and no images.
         findings: what is wrong; an error says which frame was left out.
         num_refused: frames that were left out.
+        uris: of each frame, where the data of its sensors is, by their names.
     """
 
     frames: tuple[Frame, ...]
     findings: tuple[Finding, ...] = ()
     num_refused: int = 0
+    uris: tuple[Mapping[str, str], ...] = ()
 
     def require_whole(self, where: str) -> "LabelFile":
         """Return the file itself.
@@ -45,15 +48,17 @@ class FrameCollector:
         self.frames: list[Frame] = []
         self.findings: list[Finding] = []
         self.num_refused = 0
+        self.uris: list[Mapping[str, str]] = []
         self._seen: set[FrameKey] = set()
 
-    def add(self, frame: Frame, where: str) -> None:
-        """Keep a frame, unless there is one with its key."""
+    def add(self, frame: Frame, where: str, uris: Mapping[str, str] | None = None) -> None:
+        """Keep a frame and where its data is, unless there is one with its key."""
         if frame.key in self._seen:
             self.refuse("EXCH004", where, f"a second frame {frame.key}")
             return
         self._seen.add(frame.key)
         self.frames.append(frame)
+        self.uris.append(uris or {})
 
     def note(self, rule_id: str, where: str, what: str) -> None:
         """Record a finding that leaves the frame as it is."""
@@ -66,4 +71,6 @@ class FrameCollector:
 
     def result(self) -> LabelFile:
         """Return what was collected."""
-        return LabelFile(tuple(self.frames), tuple(self.findings), self.num_refused)
+        return LabelFile(
+            tuple(self.frames), tuple(self.findings), self.num_refused, tuple(self.uris)
+        )

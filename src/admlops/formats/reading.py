@@ -104,7 +104,8 @@ class FrameReading:
             numbers = ", ".join(f"{value:g}" for value in rows_7[first])
             self.note("READ011", where, f"box {first} is {numbers}")
             return None
-        categories, kept, self.mapped = table.apply(boxes.category)
+        categories, kept, mapped = table.apply(boxes.category)
+        self.mapped += mapped
         return boxes.select(kept).replace(category=categories)
 
     def boxes_2d(self, boxes: Boxes2d, table: CategoryTable, where: Path | str) -> Boxes2d | None:
@@ -121,7 +122,8 @@ class FrameReading:
             numbers = ", ".join(f"{value:g}" for value in boxes.box2d_px[first])
             self.note("READ011", where, f"box {first} is {numbers}")
             return None
-        categories, kept, self.mapped = table.apply(boxes.category)
+        categories, kept, mapped = table.apply(boxes.category)
+        self.mapped += mapped
         return boxes.select(kept).replace(category=categories)
 
     def image_or_size(

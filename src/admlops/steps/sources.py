@@ -17,6 +17,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "recording": "admlops.recordings.source",
         "bdd100k": "admlops.formats.bdd100k.source",
         "coco": "admlops.formats.coco.source",
+        "cvat": "admlops.formats.cvat.source",
+        "openlabel": "admlops.formats.openlabel.source",
         "voc": "admlops.formats.voc.source",
     }
 )

@@ -90,7 +90,8 @@ class _Document:
         for number in sorted(numbers):
             where = f"frame {number}"
             try:
-                self.collected.add(self._frame(number, frames[numbers[number]]), where)
+                frame = frames[numbers[number]]
+                self.collected.add(self._frame(number, frame), where, uris_of(frame))
             except BrokenLabelError as error:
                 self.collected.refuse("EXCH001", where, str(error))
         for kind, count in sorted(self.others.items()):
@@ -158,6 +159,16 @@ class _Document:
         for item in texts_of(entry):
             return item, category
         return uid, category
+
+
+def uris_of(frame: Json) -> dict[str, str]:
+    """Return where a frame says that the data of its sensors is, by their names."""
+    streams = member(member(frame, "frame_properties"), "streams")
+    return {
+        name: stream["uri"]
+        for name, stream in streams.items()
+        if isinstance(stream, dict) and isinstance(stream.get("uri"), str)
+    }
 
 
 def texts_of(entry: Json) -> Iterator[str]:

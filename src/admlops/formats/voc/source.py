@@ -57,7 +57,7 @@ def looks_like(root: Path) -> bool:
     if first is None:
         return False
     with first.open("rb") as file:
-        return b"<annotation" in file.read(4096)
+        return b"<annotation>" in file.read(4096)
 
 
 def _annotation_folder(root: Path) -> Path:
