@@ -1,11 +1,12 @@
 """The views `boxes` and `boxes_2d`: one row per box, of which only the asked columns are read.
 
-Lance reads a list of structs whole. A query names few columns, and the next query often the same
-ones, so they are flattened, kept in memory while they fit, and handed to DuckDB as an Arrow
-dataset, which it scans by columns and filters.
+A query names few columns, and the next query often the same ones, so they are flattened, kept in
+memory while they fit, and handed to DuckDB as an Arrow dataset, which it scans by columns and
+filters. Lance's scanner reads a list of structs whole; its file reader can read single fields.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import lance
@@ -13,11 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from lance.file import LanceFileReader
 
-from admlops.lake.storage import explain_errors
+from admlops.lake.reading import data_files
+from admlops.lake.storage import explain_errors, is_remote
 
 MEMORY_BYTES = 1 << 30
 """Columns of a view that are kept in memory, all together; beyond, boxes are streamed."""
+BATCH_ROWS = 8192
+"""Frames whose boxes are flattened at a time."""
 PARENT_COLUMNS = ("log", "scene", "timestamp_ns", "frame_id", "split", "tags")
 """Columns of the frame that every box shows."""
 
@@ -35,6 +40,7 @@ class BoxView(ds.Dataset):  # type: ignore[misc]  # what DuckDB scans by columns
     ) -> None:
         """Show the column `boxes` or `boxes_2d` of a version with its table of frames."""
         self._lance, self._frames, self._column = table, frames, column
+        self._uri = str(table.uri)
         self._box_type = box_type
         self._kept: dict[str, pa.ChunkedArray] = {}
         own = [pa.field(field.name, _stored(field.type)) for field in box_type]
@@ -84,17 +90,35 @@ class BoxView(ds.Dataset):  # type: ignore[misc]  # what DuckDB scans by columns
     def _batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of some columns, as many at a time as Lance reads frames."""
         start = 0
-        with explain_errors(self._lance.uri, f"reading {self._column}"):
-            for batch in self._lance.scanner(
-                columns=[self._column], scan_in_order=True
-            ).to_batches():
-                lists = batch.column(0)
+        with explain_errors(self._uri, f"reading {self._column}"):
+            for lists in self._read([name for name in names if name not in PARENT_COLUMNS]):
                 lengths = pc.fill_null(lists.value_lengths(), 0).to_numpy(zero_copy_only=False)
                 rows = np.repeat(np.arange(start, start + len(lists)), lengths)
                 start += len(lists)
                 flat = lists.flatten()
                 arrays = [self._array(name, flat, rows) for name in names]
                 yield pa.record_batch(arrays, names=list(names))
+
+    def _read(self, names: Sequence[str]) -> Iterator[pa.ListArray]:
+        """Yield the lists of all frames in order, with at least these fields of the boxes."""
+        item = self._lance.schema.field(self._column).type.value_field.name
+        fields = names or [_first_number(self._box_type)]
+        paths = [f"{self._column}.{item}.{name}" for name in fields]
+        folder = Path(self._uri.removeprefix("file://")) / "data"
+        files = data_files(self._lance, self._column, folder)
+        for fragment in self._lance.get_fragments():
+            # the file holds deleted rows too, and a remote one needs the store's options
+            if fragment.num_deletions or is_remote(self._uri):
+                batches = fragment.scanner(columns=[self._column]).to_batches()
+            else:
+                file = str(files[fragment.fragment_id])
+                batches = (
+                    LanceFileReader(file, columns=paths)
+                    .read_all(batch_size=BATCH_ROWS)
+                    .to_batches()
+                )
+            for batch in batches:
+                yield batch.column(0)
 
     def _array(self, name: str, flat: pa.StructArray, rows: np.ndarray) -> pa.Array:
         if name in PARENT_COLUMNS:
@@ -103,6 +127,11 @@ class BoxView(ds.Dataset):  # type: ignore[misc]  # what DuckDB scans by columns
             found = pc.struct_field(flat, name)
         is_text = pa.types.is_string(found.type)
         return found.dictionary_encode() if is_text else found
+
+
+def _first_number(box_type: pa.StructType) -> str:
+    """Return the field that is read where only the number of boxes counts."""
+    return next(field.name for field in box_type if pa.types.is_floating(field.type))
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:

@@ -81,7 +81,7 @@ class FrameReader:
     @cached_property
     def _files(self) -> dict[str, dict[int, Path]]:
         folder = Path(self._uri.removeprefix("file://")) / "data"
-        return {column: _data_files(self._table, column, folder) for column in BLOBS}
+        return {column: data_files(self._table, column, folder) for column in BLOBS}
 
 
 def _places(table: lance.LanceDataset, column: str) -> NDArray[np.int64]:
@@ -98,14 +98,16 @@ def _places(table: lance.LanceDataset, column: str) -> NDArray[np.int64]:
     return np.column_stack([fragments, *parts]).astype(np.int64).reshape(-1, 3)
 
 
-def _data_files(table: lance.LanceDataset, column: str, folder: Path) -> dict[int, Path]:
-    """Return the file of each fragment that holds a blob column."""
-    field = next(item.id() for item in table.lance_schema.fields() if item.name() == column)
+def data_files(table: lance.LanceDataset, column: str, folder: Path) -> dict[int, Path]:
+    """Return the file of each fragment that holds a column."""
+    field = next(item for item in table.lance_schema.fields() if item.name() == column)
+    while field.children():  # files name the leaves
+        field = field.children()[0]
     return {
         fragment.fragment_id: folder / file.path
         for fragment in table.get_fragments()
         for file in fragment.metadata.files
-        if field in file.fields
+        if field.id() in file.fields
     }
 
 

@@ -113,11 +113,11 @@ class MineConfig(MiningRule):
 
 
 def mine(inputs: MineInputs, outputs: MineOutputs, config: MineConfig) -> Scores:
-    """Pick frames by doubt, likeness to failures, rarity and diversity; charge the label budget.
+    """Pick the frames that bring most for their price; charge the label budget.
 
     Raises:
-        DataError: there are no candidates, or no predictions for them, or the evaluation is of
-            another dataset.
+        DataError: there are no candidates, or no predictions for them, or what was evaluated or
+            judged is of another dataset or model.
         GateError: the label budget would be passed.
     """
     dataset = Dataset.open(Manifest.read(inputs.dataset, "dataset").reference)

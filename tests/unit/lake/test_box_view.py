@@ -1,4 +1,6 @@
+import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from frame_factory import make_frame
 
@@ -58,3 +60,12 @@ def test_new_labels_are_seen_in_the_new_version(dataset):
     dataset.relabel({dataset.keys()[0]: make_frame(3).boxes})
     assert dataset.query("SELECT count(*) AS n FROM boxes")["n"][0].as_py() == before + 3
     assert Dataset.open(old).query("SELECT count(*) AS n FROM boxes")["n"][0].as_py() == before
+
+
+def test_boxes_of_removed_frames_are_gone(dataset):
+    lance.dataset(dataset.uri).delete("frame_id = '000003'")
+    found = Dataset.open(dataset.uri).query("SELECT frame_id, x_m FROM boxes ORDER BY 1, 2")
+    every = dataset.query("SELECT frame_id, x_m FROM boxes ORDER BY 1, 2")
+    kept = every.filter(pc.not_equal(every["frame_id"], "000003"))
+    assert found.equals(kept)
+    assert found.num_rows < every.num_rows
