@@ -18,6 +18,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "bdd100k": "admlops.formats.bdd100k.source",
         "coco": "admlops.formats.coco.source",
         "cvat": "admlops.formats.cvat.source",
+        "nuscenes": "admlops.formats.nuscenes.source",
         "openlabel": "admlops.formats.openlabel.source",
         "voc": "admlops.formats.voc.source",
     }

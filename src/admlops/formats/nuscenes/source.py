@@ -1,0 +1,346 @@
+"""nuScenes: sweeps of the roof lidar, six cameras at key frames, tracks with attributes.
+
+Every sweep is a frame; those between key frames have no boxes, and a loader may gather them into
+one cloud by their poses. Cameras expose at other times than the lidar: their place is that at
+their own exposure, seen from the ego frame of the sweep. Maps are left where they are.
+Source: Caesar et al., "nuScenes", CVPR 2020; https://www.nuscenes.org/nuscenes#data-format.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from admlops.checks.rules import find
+from admlops.errors import DataError
+from admlops.formats.box_details import attributes_text
+from admlops.formats.json_file import read_json
+from admlops.formats.nuscenes.tables import Tables
+from admlops.formats.reading import FrameReading, Latest
+from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
+from admlops.geometry.pose import invert, make_transform, rotation_from_quaternion, wrap_angle
+from admlops.structures.boxes import Boxes
+from admlops.structures.finding import Finding
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
+
+VERSIONS = ("v1.0-trainval", "v1.0-mini", "v1.0-test")
+FRONT = "CAM_FRONT"
+SPLITS_FILE = "splits.json"
+"""Beside the tables, if the split of scenes is to be known: {"train": ["scene-0001", ...], ...}."""
+DETECTION_CATEGORIES: Mapping[str, str] = MappingProxyType(
+    {
+        "movable_object.barrier": "barrier",
+        "vehicle.bicycle": "bicycle",
+        "vehicle.bus.bendy": "bus",
+        "vehicle.bus.rigid": "bus",
+        "vehicle.car": "car",
+        "vehicle.construction": "construction_vehicle",
+        "vehicle.motorcycle": "motorcycle",
+        "human.pedestrian.adult": "pedestrian",
+        "human.pedestrian.child": "pedestrian",
+        "human.pedestrian.construction_worker": "pedestrian",
+        "human.pedestrian.police_officer": "pedestrian",
+        "movable_object.trafficcone": "traffic_cone",
+        "vehicle.trailer": "trailer",
+        "vehicle.truck": "truck",
+    }
+)
+"""The ten categories of the detection task."""
+CATEGORIES: Mapping[str, str] = MappingProxyType(
+    {
+        **DETECTION_CATEGORIES,
+        "animal": "animal",
+        "human.pedestrian.personal_mobility": "personal_mobility",
+        "human.pedestrian.stroller": "stroller",
+        "human.pedestrian.wheelchair": "wheelchair",
+        "movable_object.debris": "debris",
+        "movable_object.pushable_pullable": "pushable_pullable",
+        "static_object.bicycle_rack": "bicycle_rack",
+        "vehicle.emergency.ambulance": "ambulance",
+        "vehicle.emergency.police": "police_car",
+    }
+)
+"""nuScenes' categories, and ours: the detection task's where it has one."""
+CATEGORY, ATTRIBUTES, VISIBILITY, RADAR = "category", "attributes", "visibility", "num_radar_points"
+"""Attributes of boxes: nuScenes' own category and attributes, visibility level, radar points."""
+MAX_VELOCITY_GAP_US = 1_500_000
+"""Neighbours farther apart in time say nothing about velocity."""
+_FLOATS_PER_POINT = 5
+_CONDITIONS = ("rain", "night")
+
+
+def looks_like(root: Path) -> bool:
+    """Return whether a folder holds a version's tables."""
+    return _version(root) is not None
+
+
+def _version(root: Path) -> Path | None:
+    return next((root / name for name in VERSIONS if (root / name / "sample.json").is_file()), None)
+
+
+def open_folder(root: Path, options: ReadOptions) -> "NuscenesSource":
+    """List the sweeps of a version.
+
+    Raises:
+        DataError: the folder holds no version, or a table is not as the format says.
+    """
+    return NuscenesSource(root, options)
+
+
+class NuscenesSource:
+    """Sweeps of nuScenes by number."""
+
+    def __init__(self, root: Path, options: ReadOptions) -> None:
+        version = _version(root)
+        if version is None:
+            raise DataError(f"{root}: no nuScenes folder; it has none of {', '.join(VERSIONS)}")
+        self._root, self._version, self._options = root, version, options
+        self._categories = CategoryTable({**CATEGORIES, **options.categories})
+        self._splits = _read_splits(version)
+        self._tables: Tables | None = Tables(version)
+        self._sweeps: list[dict[str, Any]] = []
+        self._findings: list[Finding] = []
+        seen: set[tuple[str, int]] = set()
+        for sweep in self._tables.sweeps():
+            self._list(sweep, seen)
+        self._scene = Latest(self._read_scene)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process opens the same source."""
+        return NuscenesSource, (self._root, self._options)
+
+    def _list(self, sweep: dict[str, Any], seen: set[tuple[str, int]]) -> None:
+        if self._options.keyframes_only and not sweep["is_key_frame"]:
+            return
+        absent = sorted(name for name, value in sweep.items() if value is None)
+        key = str(sweep["scene"]), int(sweep["timestamp"] or 0)
+        if absent:
+            what = f"sample_data {sweep['token']} leads to no {', '.join(absent)}"
+            self._findings.append(find("READ009", self._version.name, what))
+        elif key in seen:
+            what = f"a second sweep of {key[0]} at {key[1]} us"
+            self._findings.append(find("READ008", self._version.name, what))
+        else:
+            seen.add(key)
+            self._sweeps.append(sweep)
+
+    @property
+    def root(self) -> Path:
+        """Where the folder is."""
+        return self._root
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """References between the tables that lead nowhere, and repeated sweeps."""
+        return tuple(self._findings)
+
+    @property
+    def num_refused(self) -> int:
+        """Sweeps that the tables name but that are not whole."""
+        return len(self._findings)
+
+    def __len__(self) -> int:
+        """Return how many sweeps there are."""
+        return len(self._sweeps)
+
+    def read(self, index: int) -> ReadResult:
+        """Read one sweep, at key frames with images and boxes; one with an error is left out."""
+        sweep = self._sweeps[index]
+        reading = FrameReading(self._root)
+        points = self._points(sweep["filename"], reading)
+        try:
+            global_from_ego = pose_of(sweep["ego_translation"], sweep["ego_rotation"])
+            ego_from_lidar = pose_of(sweep["translation"], sweep["rotation"])
+        except ValueError as error:
+            reading.note("READ005", self._version, f"sample_data {sweep['token']}: {error}")
+            return reading.result(None)
+        if points is None:
+            return reading.result(None)
+        is_keyframe = bool(sweep["is_key_frame"])
+        images = self._images(sweep, global_from_ego, reading) if is_keyframe else {}
+        boxes = self._boxes(sweep, global_from_ego, reading) if is_keyframe else None
+        frame = Frame(
+            key=FrameKey(sweep["logfile"], sweep["scene"], sweep["timestamp"] * 1000),
+            frame_id=sweep["token"],
+            global_from_ego=global_from_ego,
+            lidar=LidarSweep(CalibratedSensor("LIDAR_TOP", "lidar", ego_from_lidar), points),
+            camera=images.get(FRONT),
+            boxes=boxes,
+            tags=_tags(sweep),
+            split=self._split(sweep["scene"]),
+            source=str(self._root),
+            other_cameras=tuple(image for name, image in images.items() if name != FRONT),
+        )
+        return reading.result(frame)
+
+    def _split(self, scene: str) -> str:
+        return self._splits.get(scene, "pool" if self._version.name.endswith("test") else "")
+
+    def _points(self, name: str, reading: FrameReading) -> NDArray[np.float32] | None:
+        path = self._file(name, reading)
+        content = None if path is None else reading.bytes_of(path)
+        if path is None or content is None:
+            return None
+        if not content or len(content) % (4 * _FLOATS_PER_POINT):
+            reading.note("READ002", path, f"{len(content)} bytes")
+            return None
+        points = np.frombuffer(content, "<f4").reshape(-1, _FLOATS_PER_POINT)[:, :4].copy()
+        points[:, 3] /= 255.0
+        return reading.points(points, path)
+
+    def _file(self, name: str, reading: FrameReading) -> Path | None:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            reading.note("READ006", self._version, f"the file name {name!r:.80} leads elsewhere")
+            return None
+        return self._root / name
+
+    def _read_scene(self, token: str) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+        """Return the images and the annotations of a scene by key frame."""
+        if self._tables is None:
+            self._tables = Tables(self._version)
+        images, boxes = defaultdict(list), defaultdict(list)
+        for image in self._tables.images(token):
+            images[image["sample_token"]].append(image)
+        for box in self._tables.boxes(token):
+            boxes[box["sample_token"]].append(box)
+        return images, boxes
+
+    def _images(
+        self, sweep: dict[str, Any], global_from_ego: NDArray[np.float64], reading: FrameReading
+    ) -> dict[str, CameraImage]:
+        described = self._scene(sweep["scene_token"])[0].get(sweep["sample_token"], [])
+        wanted = {"all": described, "none": []}.get(
+            self._options.cameras, [item for item in described if item["channel"] == FRONT]
+        )
+        images = {}
+        for item in wanted:
+            try:
+                sensor = _camera(item, global_from_ego)
+            except ValueError as error:
+                reading.note("READ005", self._version, f"{item['channel']}: {error}")
+                continue
+            path = self._file(item["filename"], reading)
+            size_px = (item["width"] or 0, item["height"] or 0)
+            image = None if path is None else reading.image_or_size(path, size_px, sensor)
+            if image is not None:
+                images[item["channel"]] = image
+        return images
+
+    def _boxes(
+        self, sweep: dict[str, Any], global_from_ego: NDArray[np.float64], reading: FrameReading
+    ) -> Boxes | None:
+        if self._version.name.endswith("test"):
+            return None
+        rows = self._scene(sweep["scene_token"])[1].get(sweep["sample_token"], [])
+        if any(row["category"] is None for row in rows):
+            what = f"an annotation of sample {sweep['sample_token']} leads to no category"
+            reading.note("READ009", self._version, what)
+            return None
+        try:
+            found = _boxes_in_ego(rows, global_from_ego)
+        except ValueError as error:
+            reading.note("READ006", self._version, f"sample {sweep['sample_token']}: {error}")
+            return None
+        return reading.boxes(found, self._categories, f"sample {sweep['sample_token']}")
+
+
+def pose_of(translation_m: list[float], rotation_wxyz: list[float]) -> NDArray[np.float64]:
+    """Return the (4, 4) transform of a translation and a quaternion w x y z.
+
+    Raises:
+        ValueError: they are not three and four finite numbers, or the quaternion has no length.
+    """
+    numbers = np.array([*translation_m, *rotation_wxyz], dtype=np.float64)
+    if len(translation_m) != 3 or len(rotation_wxyz) != 4 or not np.isfinite(numbers).all():
+        raise ValueError("a pose is not three and four finite numbers")
+    if abs(np.linalg.norm(numbers[3:]) - 1.0) > 1e-2:
+        raise ValueError(f"a quaternion has length {np.linalg.norm(numbers[3:]):g}")
+    return make_transform(rotation_from_quaternion(numbers[3:]), numbers[:3])
+
+
+def _camera(item: Mapping[str, Any], global_from_ego: NDArray[np.float64]) -> CalibratedSensor:
+    """Return a camera where it was when it exposed, in the ego frame of the sweep."""
+    exposed_from = pose_of(item["ego_translation"], item["ego_rotation"])
+    place = invert(global_from_ego) @ exposed_from @ pose_of(item["translation"], item["rotation"])
+    matrix = np.array(item["camera_intrinsic"] or [], dtype=np.float64)
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or matrix[0, 0] <= 0:
+        raise ValueError("camera_intrinsic is no 3 x 3 matrix")
+    return CalibratedSensor(str(item["channel"]), "camera", place, matrix)
+
+
+def _tags(sweep: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return conditions from the scene's description, as the development kit tells them."""
+    said = str(sweep["description"]).lower()
+    return tuple(
+        sorted([f"location:{sweep['location']}", *(word for word in _CONDITIONS if word in said)])
+    )
+
+
+def _boxes_in_ego(rows: list[dict[str, Any]], global_from_ego: NDArray[np.float64]) -> Boxes:
+    """Return annotations, which stand in the global frame, upright in the ego frame."""
+    ego_from_global = invert(global_from_ego)
+    poses = [ego_from_global @ pose_of(row["translation"], row["rotation"]) for row in rows]
+    boxes = np.array(poses).reshape(-1, 4, 4)
+    sizes = [row["size"] for row in rows]
+    if any(size is None or len(size) != 3 for size in sizes):
+        raise ValueError("a size is not three numbers")
+    width_length_height = np.array(sizes, dtype=np.float64).reshape(-1, 3)
+    velocity = [ego_from_global[:2, :3] @ _velocity_mps(row) for row in rows]
+    return Boxes.make(
+        boxes[:, :3, 3],
+        width_length_height[:, [1, 0, 2]],
+        wrap_angle(np.arctan2(boxes[:, 1, 0], boxes[:, 0, 0])),
+        [row["category"] for row in rows],
+        track_id=np.array([row["instance_token"] for row in rows], dtype=object),
+        num_points=np.array([row["num_lidar_pts"] or 0 for row in rows], dtype=np.int64),
+        velocity_mps=np.array(velocity).reshape(-1, 2),
+        attributes=np.array([attributes_text(_details(row)) for row in rows], dtype=object),
+    )
+
+
+def _details(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of an annotation beside its box."""
+    named = sorted(name for name in row["attributes"] or [] if name)
+    details = {CATEGORY: row["category"], RADAR: row["num_radar_pts"] or 0}
+    if named:
+        details[ATTRIBUTES] = named
+    if row["visibility_token"]:
+        details[VISIBILITY] = row["visibility_token"]
+    return details
+
+
+def _velocity_mps(row: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return (3,) velocity in the global frame from the neighbours in time, NaN without.
+
+    As the development kit's `box_velocity`: a centred difference where there are two.
+    """
+    first_m, first_us = row["before_m"] or row["translation"], row["before_us"] or row["time_us"]
+    last_m, last_us = row["after_m"] or row["translation"], row["after_us"] or row["time_us"]
+    both = row["before_m"] is not None and row["after_m"] is not None
+    gap_us = last_us - first_us
+    if gap_us <= 0 or gap_us > MAX_VELOCITY_GAP_US * (2 if both else 1):
+        return np.full(3, np.nan)
+    return np.asarray((np.array(last_m) - np.array(first_m)) / (gap_us * 1e-6))
+
+
+def _read_splits(version: Path) -> dict[str, str]:
+    path = version / SPLITS_FILE
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
+        raise DataError(f'{path}: expected {{"train": ["scene-0001", ...], ...}}')
+    return {str(scene): split for split, scenes in content.items() for scene in scenes}
+
+
+def category_of(attributes: str, category: str) -> str:
+    """Return nuScenes' own name of a box's category, of a box that came from elsewhere by ours."""
+    own = json.loads(attributes).get(CATEGORY) if attributes else None
+    if isinstance(own, str):
+        return own
+    return next((name for name, ours in CATEGORIES.items() if ours == category), category)

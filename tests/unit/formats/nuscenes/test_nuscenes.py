@@ -1,0 +1,257 @@
+"""nuScenes: a round trip, the development kit's view of it, and damaged tables.
+
+The development kit needs an older numpy: `ADMLOPS_NUSCENES_PYTHON` names a Python that has it.
+"""
+
+import json
+import os
+import pickle
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from admlops.errors import DataError
+from admlops.formats.nuscenes.source import open_folder
+from admlops.formats.nuscenes.writer import write_version
+from admlops.formats.source import ReadOptions
+from admlops.geometry.boxes import corners_3d
+from admlops.geometry.pose import make_transform, rotation_from_quaternion
+from admlops.simulation.config import SceneGroup, WorldConfig
+from admlops.simulation.world import simulate
+from admlops.steps.sources import find_format
+from admlops.structures.frame import CalibratedSensor
+
+TILT = make_transform(rotation_from_quaternion([0.999, 0.01, 0.02, 0.3]), [100.0, 200.0, 3.0])
+
+
+def make_scenes():
+    """Return two scenes of five frames, key frames every other one, on a slope, with attributes."""
+    group = SceneGroup(num_scenes=2, frames_per_scene=5)
+    nothing = SceneGroup(num_scenes=0, frames_per_scene=1)
+    frames = []
+    for number, frame in enumerate(
+        simulate(WorldConfig(seed=5, train=group, val=nothing, pool=nothing))
+    ):
+        key = frame.key._replace(timestamp_ns=frame.key.timestamp_ns // 4000 * 1000)
+        boxes = frame.boxes
+        texts = [
+            json.dumps({"attributes": ["vehicle.moving"], "num_radar_points": row}, sort_keys=True)
+            for row in range(len(boxes))
+        ]
+        boxes = boxes.replace(attributes=np.array(texts, dtype=object))
+        side = replace(
+            frame.camera,
+            sensor=CalibratedSensor("CAM_BACK", "camera", TILT, np.diag([50.0, 50, 1])),
+        )
+        frames.append(
+            replace(
+                frame,
+                key=key,
+                global_from_ego=frame.global_from_ego @ TILT,
+                boxes=boxes if number % 2 == 0 else None,
+                other_cameras=(side,),
+                tags=("location:singapore", "night", "rain"),
+            )
+        )
+    return [frames[:5], frames[5:]]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return make_scenes()
+
+
+@pytest.fixture(scope="module")
+def written(scenes, tmp_path_factory):
+    root = tmp_path_factory.mktemp("nuscenes")
+    assert write_version(root, scenes) == 10
+    return root
+
+
+def read(root, **options):
+    source = open_folder(root, ReadOptions(categories={"cyclist": "cyclist"}, **options))
+    return source, [source.read(index) for index in range(len(source))]
+
+
+def test_scenes_come_back(written, scenes):
+    assert find_format(written) == "nuscenes"
+    source, results = read(written)
+    assert source.findings == ()
+    before = sorted((f for scene in scenes for f in scene), key=lambda f: (f.key.scene, f.key))
+    for wanted, result in zip(before, results, strict=True):
+        assert result.findings == ()
+        found = result.frame
+        assert found.key == wanted.key
+        np.testing.assert_allclose(found.global_from_ego, wanted.global_from_ego, atol=1e-9)
+        np.testing.assert_allclose(found.lidar.points, wanted.lidar.points, atol=1e-6)
+        assert found.tags == wanted.tags
+        assert found.split == "train"
+        assert (found.boxes is None) == (wanted.boxes is None)
+        if wanted.boxes is None:
+            assert found.cameras == ()
+            continue
+        assert [image.sensor.name for image in found.cameras] == ["CAM_FRONT", "CAM_BACK"]
+        for one, other in zip(found.cameras, wanted.cameras, strict=True):
+            assert one.encoded == other.encoded
+            np.testing.assert_allclose(
+                one.sensor.ego_from_sensor, other.sensor.ego_from_sensor, atol=1e-9
+            )
+        order = np.argsort(wanted.boxes.track_id.astype(str))
+        np.testing.assert_allclose(
+            np.sort(found.boxes.as_7(), axis=0), np.sort(wanted.boxes.as_7(), axis=0), atol=1e-6
+        )
+        assert sorted(found.boxes.num_points) == sorted(wanted.boxes.num_points[order])
+        details = [json.loads(text) for text in found.boxes.attributes]
+        assert all(item["attributes"] == ["vehicle.moving"] for item in details)
+
+
+def test_velocities_are_differences_over_the_key_frames_on_both_sides(written):
+    _, results = read(written, keyframes_only=True)
+    frames = [result.frame for result in results][:3]
+    assert len({frame.key.scene for frame in frames}) == 1
+    places = [
+        {
+            track: frame.global_from_ego @ [*center_m, 1.0]
+            for track, center_m in zip(frame.boxes.track_id, frame.boxes.center_m, strict=True)
+        }
+        for frame in frames
+    ]
+    times_s = [frame.key.timestamp_ns * 1e-9 for frame in frames]
+    assert times_s[2] - times_s[0] == pytest.approx(1.0)
+    counts = {1: 0, 2: 0, 3: 0}
+    ego_from_global = np.linalg.inv(frames[1].global_from_ego)
+    for track, velocity_mps in zip(
+        frames[1].boxes.track_id, frames[1].boxes.velocity_mps, strict=True
+    ):
+        seen = [number for number in range(3) if track in places[number]]
+        counts[len(seen)] += 1
+        if len(seen) == 1:
+            assert np.isnan(velocity_mps).all()
+            continue
+        step = ego_from_global @ (places[seen[-1]][track] - places[seen[0]][track])
+        gap_s = times_s[seen[-1]] - times_s[seen[0]]
+        np.testing.assert_allclose(velocity_mps, step[:2] / gap_s, atol=1e-5)
+    assert min(counts.values()) >= 1
+
+
+def test_frames_can_be_left_out(written):
+    assert len(read(written, keyframes_only=True)[0]) == 5
+    assert {len(r.frame.cameras) for r in read(written, cameras="front")[1]} == {0, 1}
+    assert {len(r.frame.cameras) for r in read(written, cameras="none")[1]} == {0}
+
+
+def test_a_source_travels_between_processes(written):
+    source, results = read(written)
+    other = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own object
+    assert other.read(3).frame.key == results[3].frame.key
+
+
+def test_the_development_kit_sees_the_same(written, scenes):
+    python = os.environ.get("ADMLOPS_NUSCENES_PYTHON")
+    if not python:
+        pytest.skip("ADMLOPS_NUSCENES_PYTHON names no Python with nuscenes-devkit")
+    script = Path(__file__).with_name("devkit_view.py")
+    run = subprocess.run(
+        [python, str(script), str(written)], capture_output=True, text=True, check=True, timeout=120
+    )
+    view = json.loads(run.stdout)
+    _, results = read(written)
+    ours = {frame.key: frame for scene in scenes for frame in scene}
+    num_boxes = 0
+    for result in results:
+        frame = result.frame
+        seen = view.pop(str(frame.key.timestamp_ns // 1000))
+        assert seen["is_key_frame"] == (frame.boxes is not None)
+        assert seen["num_points"] == len(frame.lidar.points)
+        points = np.array(seen["points"])
+        np.testing.assert_allclose(points[:, :3], frame.lidar.points[:50, :3], atol=1e-6)
+        np.testing.assert_allclose(points[:, 3] / 255, frame.lidar.points[:50, 3], atol=1e-6)
+        np.testing.assert_allclose(seen["translation"], frame.global_from_ego[:3, 3], atol=1e-9)
+        if frame.boxes is None:
+            continue
+        assert seen["channels"] == ["CAM_BACK", "CAM_FRONT", "LIDAR_TOP"]
+        by_track = dict(zip(frame.boxes.track_id, range(len(frame.boxes)), strict=True))
+        corners = corners_3d(frame.boxes.as_7())
+        assert len(seen["boxes"]) == len(frame.boxes) == len(ours[frame.key].boxes)
+        for box in seen["boxes"]:
+            row = by_track[box["track"]]
+            rotation, shift = frame.global_from_ego[:3, :3], frame.global_from_ego[:3, 3]
+            in_global = corners[row] @ rotation.T + shift
+            for corner in np.array(box["corners"]):
+                assert np.linalg.norm(in_global - corner, axis=1).min() < 1e-6
+            assert box["wlh"] == pytest.approx(frame.boxes.size_m[row][[1, 0, 2]].tolist())
+            assert box["num_lidar_pts"] == frame.boxes.num_points[row]
+            assert box["attributes"] == ["vehicle.moving"]
+            wanted = frame.global_from_ego[:2, :2] @ frame.boxes.velocity_mps[row]
+            if np.isfinite(wanted).all():
+                flat = np.array(box["velocity"]) @ frame.global_from_ego[:3, :3]
+                np.testing.assert_allclose(flat[:2], frame.boxes.velocity_mps[row], atol=1e-6)
+            else:
+                assert box["velocity"] == [-999.0] * 3
+            num_boxes += 1
+    assert not view
+    assert num_boxes > 30
+
+
+@pytest.fixture
+def copy(tmp_path, scenes):
+    write_version(tmp_path, [scenes[0]])
+    return tmp_path
+
+
+def damage(root, table, change):
+    path = root / "v1.0-mini" / f"{table}.json"
+    rows = json.loads(path.read_text())
+    change(rows)
+    path.write_text(json.dumps(rows))
+    source, results = read(root)
+    found = [*source.findings, *(finding for result in results for finding in result.findings)]
+    return {finding.rule.rule_id for finding in found}, source
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "rule"),
+    [
+        ("ego_pose", lambda rows: rows.pop(0), "READ009"),
+        ("calibrated_sensor", lambda rows: rows[0].update(rotation=[2, 0, 0, 0]), "READ005"),
+        ("calibrated_sensor", lambda rows: rows[1].update(camera_intrinsic=[[1]]), "READ005"),
+        ("category", lambda rows: rows.clear(), "READ009"),
+        ("category", lambda rows: rows[0].update(name="spaceship"), "READ010"),
+        ("sample_annotation", lambda rows: rows[0].update(size=[0, 1, 1]), "READ011"),
+        ("sample_annotation", lambda rows: rows[0].update(rotation=[0, 0]), "READ006"),
+        ("sample_data", lambda rows: rows[0].update(filename="../../secret"), "READ006"),
+        ("sample_data", lambda rows: rows[0].update(filename="samples/absent"), "READ001"),
+        ("sample_data", lambda rows: rows.append(rows[0] | {"token": "b"}), "READ008"),
+    ],
+)
+def test_damage_is_named(copy, table, change, rule):
+    assert damage(copy, table, change)[0] == {rule}
+
+
+def test_a_cut_cloud_is_named(copy):
+    for path in (copy / "samples" / "LIDAR_TOP").iterdir():
+        path.write_bytes(path.read_bytes()[:-2])
+    rules = {f.rule.rule_id for result in read(copy)[1] for f in result.findings}
+    assert rules == {"READ002"}
+
+
+@pytest.mark.parametrize("content", [b"{", b'[{"token": 3, "translation": "x"}]', b"\x00" * 99])
+def test_a_broken_table_is_refused(copy, content):
+    (copy / "v1.0-mini" / "ego_pose.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"ego_pose.json"):
+        open_folder(copy, ReadOptions())
+
+
+def test_an_empty_table_costs_the_sweeps(copy):
+    (copy / "v1.0-mini" / "ego_pose.json").write_bytes(b"[]")
+    source, results = read(copy)
+    assert (source.num_refused, len(results)) == (5, 0)
+
+
+def test_a_missing_table_is_named(copy):
+    (copy / "v1.0-mini" / "sensor.json").unlink()
+    with pytest.raises(DataError, match=r"sensor.json: absent"):
+        open_folder(copy, ReadOptions())
