@@ -90,6 +90,8 @@ def demo(store: str) -> Recipe:
             ),
             "mine": MineConfig(
                 num_frames=40,
+                cost_power=0.0,  # the budget is in frames
+                requirement=Requirement(),
                 ledger=str(_folder(store, "label_ledger.jsonl") or ""),
                 limit=LabelLimit(frames=200.0),
             ),
