@@ -10,6 +10,7 @@ from admlops.steps.images import image_for
 def ingest(
     config: dict,
     source: Input[Artifact],
+    parts: Input[list[Artifact]],
     dataset: Output[Dataset],
     findings: Output[Artifact],
 ) -> None:
@@ -18,6 +19,7 @@ def ingest(
     Args:
         config: the fields of IngestConfig.
         source: the folder of raw data, as a reference.
+        parts: what `read` made of every shard of the source.
         dataset: a dataset version in the lake, as a reference.
         findings: what was found, by rule.
     """
@@ -26,6 +28,6 @@ def ingest(
     run_component(
         "ingest",
         config,
-        inputs={"source": source},
+        inputs={"source": source, "parts": parts},
         outputs={"dataset": dataset, "findings": findings},
     )

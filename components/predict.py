@@ -9,6 +9,7 @@ from admlops.steps.images import image_for
 @dsl.component(base_image=image_for("predict"), install_kfp_package=False)
 def predict(
     config: dict,
+    shard: str,
     dataset: Input[Dataset],
     model: Input[Model],
     predictions: Output[Artifact],
@@ -17,6 +18,7 @@ def predict(
 
     Args:
         config: the fields of PredictConfig.
+        shard: which part of the chosen frames, "2/8" for the second of eight.
         dataset: a dataset version in the lake, as a reference.
         model: weights and settings of a detector.
         predictions: detected boxes per frame.
@@ -25,7 +27,7 @@ def predict(
 
     run_component(
         "predict",
-        config,
+        {**config, "shard": shard},
         inputs={"dataset": dataset, "model": model},
         outputs={"predictions": predictions},
     )

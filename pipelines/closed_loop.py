@@ -7,10 +7,9 @@ from admlops_components.analyze import analyze
 from admlops_components.annotate import annotate
 from admlops_components.check import check
 from admlops_components.collect import collect
-from admlops_components.ingest import ingest
 from admlops_components.mine import mine
-from admlops_components.predict import predict
 from admlops_components.report import report
+from admlops_pipelines.fan_out import ingest_in_shards, predict_in_shards
 from admlops_pipelines.rounds import RoundConfigs, train_round
 
 
@@ -18,10 +17,12 @@ from admlops_pipelines.rounds import RoundConfigs, train_round
 def closed_loop(
     collect_config: dict,
     ingest_config: dict,
+    ingest_shards: list,
     check_config: dict,
     analyze_config: dict,
     train_config: dict,
     predict_config: dict,
+    predict_shards: list,
     predict_pool_config: dict,
     evaluate_config: dict,
     export_config: dict,
@@ -38,10 +39,12 @@ def closed_loop(
     Args:
         collect_config: the fields of CollectConfig.
         ingest_config: the fields of IngestConfig.
+        ingest_shards: names of the shards that are read at the same time, ["1/2", "2/2"].
         check_config: the fields of CheckConfig.
         analyze_config: the fields of AnalyzeConfig.
         train_config: the fields of TrainConfig, for both rounds.
         predict_config: the fields of PredictConfig for the labelled frames.
+        predict_shards: names of the shards that are predicted at the same time.
         predict_pool_config: the fields of PredictConfig for the unlabelled frames.
         evaluate_config: the fields of EvaluateConfig.
         export_config: the fields of ExportConfig.
@@ -57,13 +60,13 @@ def closed_loop(
         The report, one HTML file.
     """
     source = collect(config=collect_config).outputs["source"]
-    ingested = ingest(config=ingest_config, source=source)
-    dataset = ingested.outputs["dataset"]
+    dataset = ingest_in_shards(ingest_config, ingest_shards, source)
     checked = check(config=check_config, dataset=dataset)
     analyzed = analyze(config=analyze_config, dataset=dataset)
     configs = RoundConfigs(
         train_config,
         predict_config,
+        predict_shards,
         evaluate_config,
         export_config,
         build_config,
@@ -72,11 +75,11 @@ def closed_loop(
         publish_config,
     )
     first = train_round(configs, dataset, after=checked)
-    pool = predict(config=predict_pool_config, dataset=dataset, model=first.model)
+    pool = predict_in_shards(predict_pool_config, predict_shards, dataset, first.model)
     mined = mine(
         config=mine_config,
         dataset=dataset,
-        predictions=pool.outputs["predictions"],
+        predictions=pool,
         evaluation=first.evaluation,
         judged=first.predictions,
     )

@@ -10,10 +10,10 @@ from admlops_components.build import build
 from admlops_components.evaluate import evaluate
 from admlops_components.export import export
 from admlops_components.gate import gate
-from admlops_components.predict import predict
 from admlops_components.publish import publish
 from admlops_components.train import train
 from admlops_components.verify import verify
+from admlops_pipelines.fan_out import predict_in_shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class RoundConfigs:
 
     train: Any
     predict: Any
+    predict_shards: Any
     evaluate: Any
     export: Any
     build: Any
@@ -97,15 +98,14 @@ def train_round(configs: RoundConfigs, dataset: Any, after: Any, baseline: Any =
     """Add one round to the pipeline under construction: train, prove, and publish what passes.
 
     Args:
-        configs: the steps' configs.
+        configs: the steps' configs and shards.
         dataset: the dataset artifact.
         after: the task that must have succeeded before training starts.
         baseline: the evaluation artifact that the gate compares with; None where there is none.
     """
     trained = train(config=configs.train, dataset=dataset).after(after)
     model = trained.outputs["model"]
-    predicted = predict(config=configs.predict, dataset=dataset, model=model)
-    predictions = predicted.outputs["predictions"]
+    predictions = predict_in_shards(configs.predict, configs.predict_shards, dataset, model)
     evaluated = evaluate(config=configs.evaluate, labels=dataset, predictions=predictions)
     evaluation = evaluated.outputs["evaluation"]
     exported = export(config=configs.export, model=model).outputs["exported"]

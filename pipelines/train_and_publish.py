@@ -6,8 +6,8 @@ from kfp.dsl import Artifact
 from admlops_components.analyze import analyze
 from admlops_components.check import check
 from admlops_components.collect import collect
-from admlops_components.ingest import ingest
 from admlops_components.report import report
+from admlops_pipelines.fan_out import ingest_in_shards
 from admlops_pipelines.rounds import RoundConfigs, train_round
 
 
@@ -15,10 +15,12 @@ from admlops_pipelines.rounds import RoundConfigs, train_round
 def train_and_publish(
     collect_config: dict,
     ingest_config: dict,
+    ingest_shards: list,
     check_config: dict,
     analyze_config: dict,
     train_config: dict,
     predict_config: dict,
+    predict_shards: list,
     evaluate_config: dict,
     export_config: dict,
     build_config: dict,
@@ -32,10 +34,12 @@ def train_and_publish(
     Args:
         collect_config: the fields of CollectConfig.
         ingest_config: the fields of IngestConfig.
+        ingest_shards: names of the shards that are read at the same time, ["1/2", "2/2"].
         check_config: the fields of CheckConfig.
         analyze_config: the fields of AnalyzeConfig.
         train_config: the fields of TrainConfig.
         predict_config: the fields of PredictConfig.
+        predict_shards: names of the shards that are predicted at the same time.
         evaluate_config: the fields of EvaluateConfig.
         export_config: the fields of ExportConfig.
         build_config: the fields of BuildConfig.
@@ -48,13 +52,13 @@ def train_and_publish(
         The report, one HTML file.
     """
     source = collect(config=collect_config).outputs["source"]
-    ingested = ingest(config=ingest_config, source=source)
-    dataset = ingested.outputs["dataset"]
+    dataset = ingest_in_shards(ingest_config, ingest_shards, source)
     checked = check(config=check_config, dataset=dataset)
     analyzed = analyze(config=analyze_config, dataset=dataset)
     configs = RoundConfigs(
         train_config,
         predict_config,
+        predict_shards,
         evaluate_config,
         export_config,
         build_config,

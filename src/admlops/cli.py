@@ -135,7 +135,9 @@ def _option(name: str, text: str, repeated: bool = False) -> inspect.Parameter:
 def _path_option(flag: str, kind: type, name: str, role: str) -> inspect.Parameter:
     field = next(field for field in dataclasses.fields(kind) if field.name == name)
     needed = "required" if field.default is dataclasses.MISSING else "optional"
-    return _option(flag, f"Path of the {role} {name!r} ({needed}).")
+    several = field.type == tuple[Path, ...]
+    text = f"Path of the {role} {name!r} ({needed}{'; may be repeated' if several else ''})."
+    return _option(flag, text, repeated=several)
 
 
 def _setting_option(name: str, kind: type[Config]) -> inspect.Parameter:

@@ -24,6 +24,7 @@ from admlops.steps.mine import MineConfig
 from admlops.steps.predict import PredictConfig
 from admlops.steps.publish import PublishConfig
 from admlops.steps.report import ReportConfig
+from admlops.steps.shards import ShardCounts, list_shards
 from admlops.steps.verify import VerifyConfig
 from admlops.training.config import TrainConfig
 from admlops.training.presets import (
@@ -33,6 +34,7 @@ from admlops.training.presets import (
 )
 
 NUMERIC_PARITY = {"openvino_max_abs_diff": 0.01, "onnxruntime_max_abs_diff": 0.01}
+SHARD_COUNTS = "num_shards"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Recipe:
     """One config per task of a pipeline.
 
     A config is called like its step, or like its step with a suffix where a pipeline runs the step
-    twice with other settings ("predict", "predict_pool").
+    twice with other settings ("predict", "predict_pool"). `SHARD_COUNTS` says how many tasks share
+    a step's work.
     """
 
     name: str
@@ -56,6 +59,14 @@ class Recipe:
             known = ", ".join(self.configs)
             raise ConfigError(f"recipe {self.name!r} has no config {name!r}; it has {known}")
         return self.configs[name].model_dump(mode="json", exclude_none=True)
+
+    def shards(self, step: str) -> list[str]:
+        """Return the references of the shards that a step's work is cut into.
+
+        Raises:
+            ConfigError: the recipe says nothing of shards.
+        """
+        return list_shards(int(self.config(SHARD_COUNTS)[step]))
 
     def override(self, values: Mapping[str, Mapping[str, Any]]) -> "Recipe":
         """Return the recipe with fields of some configs replaced; nested mappings are merged.
@@ -173,6 +184,7 @@ def _releases(store: str) -> str:
 def _common(store: str, train: TrainConfig) -> dict[str, Config]:
     """Return the configs that all recipes share."""
     return {
+        SHARD_COUNTS: ShardCounts(),
         "ingest": IngestConfig(lake_uri=f"{store}/lake"),
         "check": CheckConfig(detector=train.detector),
         "analyze": AnalyzeConfig(),

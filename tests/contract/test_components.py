@@ -28,6 +28,8 @@ def test_signature_is_the_steps(word: str) -> None:
     spec = getattr(import_module(f"admlops_components.{word}"), word).component_spec
     inputs = {name: bool(value.optional) for name, value in (spec.inputs or {}).items()}
     assert inputs.pop("config") is False
+    settings = {name for name in inputs if name in step.config_type.model_fields}
+    assert not [name for name in settings if inputs.pop(name)], "settings that may be left out"
     outputs = set(spec.outputs or {}) - {"Output"}
     known = names(step.inputs_type)
     assert inputs.keys() <= known.keys()

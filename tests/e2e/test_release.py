@@ -19,10 +19,11 @@ from admlops.detection.predictor import Predictor
 from admlops.detection.presets import small_detector
 from admlops.errors import ConfigError, DataError, GateError, ServiceError
 from admlops.files import digest_file
+from admlops.formats.cloud_file import read_cloud
 from admlops.lake.store import Dataset
 from admlops.models.detector import build_detector
 from admlops.serving.bucket_store import open_store
-from admlops.serving.client import predict_cloud, read_cloud, served_release
+from admlops.serving.client import predict_cloud, served_release
 from admlops.serving.embedded import EmbeddedTriton
 from admlops.serving.golden import largest_difference, read_goldens, require_equal
 from admlops.serving.loader import main as loader_main

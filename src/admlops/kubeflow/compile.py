@@ -18,6 +18,7 @@ from admlops.kubeflow.placement import place
 from admlops.kubeflow.profile import ClusterProfile
 from admlops.recipes import Recipe
 
+_SHARDS = "_shards"
 _PIPELINES = ("train_and_publish", "closed_loop")
 
 
@@ -38,9 +39,17 @@ def load_pipeline(name: str) -> Any:  # noqa: ANN401 - kfp's GraphComponent is u
 
 
 def pipeline_arguments(pipeline: Any, recipe: Recipe) -> dict[str, Any]:  # noqa: ANN401
-    """Return the arguments that a recipe gives a pipeline: one config per `<step>_config`."""
+    """Return the arguments that a recipe gives a pipeline.
+
+    Those are a config per `<step>_config` and a list of shards per `<step>_shards`.
+    """
     names = inspect.signature(pipeline.pipeline_func).parameters
-    return {name: recipe.config(name.removesuffix("_config")) for name in names}
+    return {
+        name: recipe.shards(name.removesuffix(_SHARDS))
+        if name.endswith(_SHARDS)
+        else recipe.config(name.removesuffix("_config"))
+        for name in names
+    }
 
 
 def compile_pipeline(

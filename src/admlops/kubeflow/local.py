@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from admlops.recipes import Recipe
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _STARTED = re.compile(r"Executing task '([^']+)'")
 _ENDED = re.compile(r"Task '([^']+)' finished with status (\w+)")
+_CHANNEL = "pipelinechannel--"
 EARLIER = "baseline_"
 """Begins the names of a report's figures that are of the first of two rounds."""
 _CACHED = re.compile(r"Task \S+ cache hit")
@@ -37,7 +38,8 @@ class LocalRun:
 
     Attributes:
         outputs: artifacts and parameters that the pipeline returns, by name.
-        seconds_by_task: wall time of each task that ran (not of those taken from the cache), s.
+        seconds_by_task: wall time of each task that ran (not of those taken from the cache), s;
+            shards of one task add up.
         log: the file with everything that the tasks printed.
         report: the page about the run, where the pipeline makes one.
     """
@@ -69,14 +71,15 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     )
     log_path = home / "logs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    num_tasks = len(pipeline.pipeline_spec.deployment_spec["executors"])
+    arguments = pipeline_arguments(pipeline, recipe)
+    num_tasks = count_tasks(pipeline, arguments)
     # lines, also in a notebook: Rich's own display there warns and repeats itself
     console = Console(file=sys.stderr, force_jupyter=False)
     with log_path.open("w") as log, make_progress(name, num_tasks, console) as progress:
         relay = Relay(log, progress)
         try:
             with redirect_stdout(relay), _logging_to(relay), _child_environment():
-                task = pipeline(**pipeline_arguments(pipeline, recipe))
+                task = pipeline(**arguments)
         except RuntimeError as error:
             message = f"{name}: {relay.explain()}; the whole log is {log_path}"
             raise ServiceError(message) from error
@@ -85,6 +88,18 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     for what, path in (("log", log_path), ("report", report)):
         print(f"{what}: {path}")
     return LocalRun(dict(task.outputs), relay.seconds, log_path, report)
+
+
+def count_tasks(pipeline: Any, arguments: Mapping[str, Any]) -> int:  # noqa: ANN401 - kfp is untyped
+    """Return how many tasks a pipeline runs where no condition leaves one out."""
+    spec = pipeline.pipeline_spec
+    total = len(spec.deployment_spec["executors"])
+    for task in spec.root.dag.tasks.values():
+        items = task.parameter_iterator.items.input_parameter.removeprefix(_CHANNEL)
+        if items in arguments:
+            inside = len(spec.components[task.component_ref.name].dag.tasks)
+            total += inside * (len(arguments[items]) - 1)
+    return total
 
 
 def find_artifact(home: Path, pipeline: str, task: str, output: str) -> Path:
@@ -181,7 +196,7 @@ class Relay(io.TextIOBase):
         self.num_cached = 0
         self._log = log
         self._progress = progress
-        self._started = 0.0
+        self._started: dict[str, list[float]] = {}
         self._current = ""
         self._rest = ""
         self._errors: dict[str, str] = {}
@@ -203,15 +218,15 @@ class Relay(io.TextIOBase):
     def _read(self, line: str) -> None:
         bar = self._progress.task_ids[0]
         if started := _STARTED.search(line):
-            self._current, self._started = started[1], time.monotonic()
+            self._current = started[1]
+            self._started.setdefault(self._current, []).append(time.monotonic())
             self._errors[self._current] = ""
             self._progress.update(bar, description=self._current, line="")
         elif (ended := _ENDED.search(line)) and ended[2] == "SUCCESS":
-            self.seconds[ended[1]] = time.monotonic() - self._started
+            seconds = time.monotonic() - self._started[ended[1]].pop(0)
+            self.seconds[ended[1]] = self.seconds.get(ended[1], 0.0) + seconds
             self._progress.update(bar, advance=1, line="")
-            self._progress.console.print(
-                f"  {ended[1]:<24} {self.seconds[ended[1]]:7.1f} s", highlight=False
-            )
+            self._progress.console.print(f"  {ended[1]:<24} {seconds:7.1f} s", highlight=False)
         elif _CACHED.search(line):
             self.num_cached += 1
             self._progress.update(bar, advance=1)

@@ -1,37 +1,15 @@
 """A client of a served release: a cloud in, boxes out, over gRPC."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from admlops.detection.predictor import check_points
-from admlops.errors import DataError, ServiceError
+from admlops.errors import ServiceError
 from admlops.serving.repository import ENSEMBLE
 from admlops.serving.stages import BOXES, LABELS, POINTS, SCORES, arrays_to_boxes
 from admlops.structures.boxes import Boxes
-
-BYTES_PER_POINT = 16
-"""Four little-endian float32: x y z intensity."""
-
-
-def read_cloud(path: Path) -> NDArray[np.float32]:
-    """Return the (N, 4) points of a KITTI `.bin` file, x y z intensity; N may be 0.
-
-    Raises:
-        DataError: the file cannot be read, or does not hold whole points.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: the cloud cannot be read ({error.strerror})") from error
-    if len(data) % BYTES_PER_POINT:
-        raise DataError(
-            f"{path}: {len(data)} bytes are no whole number of points of {BYTES_PER_POINT} bytes "
-            "(x y z intensity as float32); the file is truncated or of another format"
-        )
-    return np.frombuffer(data, dtype="<f4").reshape(-1, 4).astype(np.float32)
 
 
 def predict_cloud(url: str, points: NDArray[np.float32], timeout_s: float = 30.0) -> Boxes:

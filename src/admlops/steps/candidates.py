@@ -23,10 +23,7 @@ from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import FrameKey
-from admlops.structures.manifest import Manifest
-
-PREDICTIONS_FILE = "predictions.parquet"
-MANIFEST_FILE = "manifest.json"
+from admlops.structures.manifest import MANIFEST_FILE, PREDICTIONS_FILE, Manifest
 
 
 @dataclass(frozen=True, slots=True)

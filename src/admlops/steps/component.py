@@ -1,6 +1,6 @@
 """What the body of every KFP component calls: the step, then lineage on the artifacts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +19,13 @@ class ArtifactLike(Protocol):
 def run_component(
     word: str,
     config: Mapping[str, Any],
-    inputs: Mapping[str, ArtifactLike | None],
+    inputs: Mapping[str, ArtifactLike | Sequence[ArtifactLike] | None],
     outputs: Mapping[str, ArtifactLike],
 ) -> Scores:
     """Run a step on KFP artifacts and write scores and references into their metadata."""
     scores = run_step(
         word,
-        {name: artifact.path for name, artifact in inputs.items() if artifact is not None},
+        {name: _paths(artifact) for name, artifact in inputs.items() if artifact is not None},
         {name: artifact.path for name, artifact in outputs.items()},
         config,
     )
@@ -38,6 +38,10 @@ def describe_outputs(outputs: Mapping[str, ArtifactLike], scores: Scores) -> Non
     for artifact in outputs.values():
         artifact.metadata.update(_lineage(Path(artifact.path)))
         artifact.metadata.update({name: float(value) for name, value in scores.items()})
+
+
+def _paths(artifact: ArtifactLike | Sequence[ArtifactLike]) -> str | list[str]:
+    return [one.path for one in artifact] if isinstance(artifact, Sequence) else artifact.path
 
 
 def _lineage(path: Path) -> dict[str, str]:

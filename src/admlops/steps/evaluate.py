@@ -46,9 +46,7 @@ from admlops.evaluation.scoring import (
 from admlops.evaluation.slices import WHOLE, SliceConfig
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.steps.step import Scores
-from admlops.structures.manifest import Manifest
-
-PREDICTIONS_FILE = "predictions.parquet"
+from admlops.structures.manifest import PREDICTIONS_FILE, Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,19 @@
 """The step `gate`: decide whether a model may be published."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.errors import DataError, GateError
+from admlops.errors import GateError
 from admlops.evaluation.result import REPLICATES_FILE, Evaluation, Replicates
 from admlops.evaluation.verdict import Candidate, Comparison, Verdict, check_thresholds, compare
+from admlops.export.verification import read_verification_scores
 from admlops.files import write_folder_atomically
 from admlops.serving.bucket_store import open_store
 from admlops.serving.release import EVALUATION_FOLDER
 from admlops.steps.step import Scores
-
-VERIFICATION_FILE = "verification.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +111,7 @@ def _read(folder: Path) -> Candidate:
 
 
 def _verification_scores(folder: Path | None) -> Scores:
-    """Return the flat figures of a verification: its `scores`, or its numbers on the top level."""
+    """Return the flat figures of a verification, where there is one."""
     if folder is None or not folder.exists():
         return {}
-    path = folder / VERIFICATION_FILE
-    try:
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); run verify first") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); run verify again") from error
-    figures = values.get("scores", values) if isinstance(values, dict) else {}
-    return {
-        name: float(value) for name, value in figures.items() if isinstance(value, (int, float))
-    }
+    return read_verification_scores(folder)

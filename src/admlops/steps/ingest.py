@@ -2,33 +2,26 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from pydantic import Field
-from rich.console import Console
-from rich.progress import track
 
-from admlops.checks.findings import FindingLog
-from admlops.checks.rules import RULES, find
+from admlops.checks.rules import RULES
 from admlops.config import Config
 from admlops.errors import DataError
-from admlops.files import write_atomically, write_folder_atomically
-from admlops.formats.source import FrameSource, Mapped, ReadOptions
+from admlops.files import write_folder_atomically
+from admlops.formats.source import FrameSource, ReadOptions
+from admlops.lake.staging import Merge, remove_orphans
 from admlops.lake.store import Dataset
 from admlops.lake.versions import AppendReport
 from admlops.recordings.source import RecordingSource
+from admlops.steps.intake import FINDINGS_FILE, QUARANTINE_FILE, Intake, read_parts
 from admlops.steps.sources import is_data, open_source
 from admlops.steps.step import Scores
-from admlops.structures.finding import Finding
-from admlops.structures.frame import Frame
 from admlops.structures.manifest import Manifest
-
-FINDINGS_FILE = "findings.json"
-QUARANTINE_FILE = "quarantine.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +31,12 @@ class IngestInputs:
     Attributes:
         source: a folder or file in a format that can be read, with or without a manifest in it,
             or the manifest of one.
+        parts: what `read` made of the source's shards, every one of them; where there are none,
+            the source is read here.
     """
 
     source: Path
+    parts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,77 +77,56 @@ class IngestConfig(Config):
         )
 
 
-@dataclass
-class _Intake:
-    """Feeds good frames to the lake and keeps account of the rest."""
+@dataclass(frozen=True, slots=True)
+class OpenedSource:
+    """A source, listed and not yet read.
 
-    source: FrameSource
-    quarantine: TextIO
-    log: FindingLog = field(default_factory=FindingLog)
-    mapped: Mapped = field(default_factory=Counter)
-    num_quarantined: int = 0
+    Attributes:
+        frames: its frames by number.
+        licences: its terms.
+        digest: of its content; "" where it is not known.
+        identity: tells it, and what is read of it, from others.
+    """
 
-    def __post_init__(self) -> None:
-        self.note(self.source.findings)
-        self.num_quarantined = self.source.num_refused
-
-    def note(self, findings: tuple[Finding, ...]) -> None:
-        for finding in findings:
-            self.log.add(finding.rule.rule_id, finding.where, finding.what)
-            if finding.rule.severity == "error":
-                self.quarantine.write(json.dumps(finding.to_json_dict()) + "\n")
-
-    @property
-    def num_listed(self) -> int:
-        return len(self.source) + self.source.num_refused
-
-    def frames(self) -> Iterator[Frame]:
-        console = Console(stderr=True)
-        numbers = range(len(self.source))
-        for number in track(numbers, description="ingest", console=console):
-            result = self.source.read(number)
-            self.note(result.findings)
-            self.mapped.update(result.mapped)
-            if result.frame is None:
-                self.num_quarantined += 1
-            else:
-                yield result.frame
-
-    def refuse_conflicts(self, report: AppendReport) -> None:
-        for key in report.conflicts:
-            what = "the dataset holds other sensor data under this key"
-            self.note((find("READ015", str(key), what),))
-        self.num_quarantined += len(report.conflicts)
+    frames: FrameSource
+    licences: tuple[str, ...]
+    digest: str
+    identity: str
 
 
 def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -> Scores:
     """Read a folder into the lake; bad frames are left out, each with a rule's ID and a reason.
 
     Frames that the lake holds already are not added again, so a killed run is resumed by running
-    it again; a source that was ingested before leads to the version that it led to then.
+    it again; a source that was ingested before leads to the version that it led to then. Shards
+    that were read before become one version at once, which holds what reading the source here
+    would give.
 
     Raises:
-        DataError: the source is no dataset, or more than `max_quarantine_share` is bad.
+        DataError: the source is no dataset, parts are missing or of another source, or more than
+            `max_quarantine_share` is bad.
         ServiceError: the object store failed.
     """
-    root, licences, source_digest = _open_source(inputs.source)
-    source = open_source(root, config.format, config.options())
-    if len(source) + source.num_refused == 0:
-        raise DataError(f"{root}: no frames; the folder is empty, or not whole")
-    dataset = Dataset.create(config.lake_uri, licences=licences)
+    opened = open_for_reading(inputs.source, config)
+    dataset = Dataset.create(config.lake_uri, licences=opened.licences)
     with write_folder_atomically(outputs.findings) as draft:
         with (draft / QUARANTINE_FILE).open("w") as quarantine:
-            intake = _Intake(source, quarantine)
-            report = dataset.append(intake.frames())
-            intake.refuse_conflicts(report)
-        _write_findings(draft, intake, root)
-        if isinstance(source, RecordingSource):
+            intake = Intake(opened.frames, quarantine)
+            intake.add_source()
+            if inputs.parts:
+                report = _merge(dataset, intake, inputs.parts, opened.identity)
+                dataset = Dataset.open(dataset.uri)
+            else:
+                report = dataset.append(intake.frames(range(len(opened.frames))))
+            intake.add_conflicts(report.conflicts)
+        intake.write_findings(draft / FINDINGS_FILE)
+        if isinstance(opened.frames, RecordingSource):
             from admlops.analysis.recording_page import write_quality
 
-            write_quality(draft, source.qualities)
+            write_quality(draft, opened.frames.qualities)
     share = intake.num_quarantined / intake.num_listed
     if share > config.max_quarantine_share:
-        raise DataError(_explain(intake, root, share, config, outputs.findings))
+        raise DataError(_explain(intake, share, config, outputs.findings))
     scores = {
         "num_frames": float(intake.num_listed),
         "num_added": float(report.num_added),
@@ -159,13 +134,29 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
         "num_quarantined": float(intake.num_quarantined),
         "quarantine_share": share,
     }
-    dataset = _settle(dataset, report, source_digest, config)
-    provenance = {"step": "ingest", "source": str(root), "source_digest": source_digest}
+    dataset = _settle(dataset, report, opened)
+    root = str(opened.frames.root)
+    provenance = {"step": "ingest", "source": root, "source_digest": opened.digest}
     dataset.manifest(provenance, scores).write(outputs.dataset)
     return scores
 
 
-def _open_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
+def open_for_reading(source: Path, config: IngestConfig) -> OpenedSource:
+    """List the frames of a source.
+
+    Raises:
+        DataError: it is no dataset, or has no frames.
+    """
+    root, licences, digest = _find_source(source)
+    frames = open_source(root, config.format, config.options())
+    if len(frames) + frames.num_refused == 0:
+        raise DataError(f"{root}: no frames; the folder is empty, or not whole")
+    options = json.dumps(config.options().to_json_dict(), sort_keys=True)
+    identity = hashlib.sha256(f"{digest} {options}".encode()).hexdigest()
+    return OpenedSource(frames, licences, digest, identity)
+
+
+def _find_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
     """Return the folder, its licences and its digest ("" where it is not known)."""
     if source.is_dir():
         own = source / "manifest.json"
@@ -182,18 +173,30 @@ def _open_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
     return folder, manifest.licences, manifest.digest
 
 
-def _settle(
-    dataset: Dataset, report: AppendReport, source_digest: str, config: IngestConfig
-) -> Dataset:
+def _merge(
+    dataset: Dataset, intake: Intake, folders: Sequence[Path], identity: str
+) -> AppendReport:
+    """Make one version of shards; what cannot be taken as it is, is read again."""
+    parts = read_parts(folders, identity, len(intake.source))
+    merge = Merge.begin(dataset.uri)
+    for part, folder in parts:
+        if merge.take(part.staged):
+            intake.add_part(part, folder)
+        else:
+            merge.add(intake.frames(part.numbers))
+    report = merge.commit()
+    remove_orphans(dataset.uri)
+    return report
+
+
+def _settle(dataset: Dataset, report: AppendReport, opened: OpenedSource) -> Dataset:
     """Tag the version that holds the source; return the one tagged before if nothing is new.
 
     So a repeated run leads to the same version, whatever was labelled in the meantime.
     """
-    if not source_digest:
+    if not opened.digest:
         return dataset
-    options = json.dumps(config.options().to_json_dict(), sort_keys=True)
-    digest = hashlib.sha256(f"{source_digest} {options}".encode()).hexdigest()
-    tag = f"source-{digest[:16]}"
+    tag = f"source-{opened.identity[:16]}"
     if tag not in dataset.tags():
         dataset.tag(tag)
     elif report.num_added == 0:
@@ -201,26 +204,7 @@ def _settle(
     return dataset
 
 
-def _write_findings(folder: Path, intake: _Intake, root: Path) -> None:
-    log = intake.log
-    values = {
-        "subject": str(root),
-        "num_frames": intake.num_listed,
-        "num_quarantined": intake.num_quarantined,
-        "num_places": {name: log.count(name) for name in ("error", "warning", "info")},
-        "rules": dict(sorted(log.counts.items())),
-        "categories": [
-            {"source": name, "ours": ours, "num_boxes": count}
-            for (name, ours), count in sorted(intake.mapped.items())
-        ],
-        "findings": [finding.to_json_dict() for finding in log.ordered()],
-    }
-    write_atomically(folder / FINDINGS_FILE, json.dumps(values, indent=2) + "\n")
-
-
-def _explain(
-    intake: _Intake, root: Path, share: float, config: IngestConfig, findings: Path
-) -> str:
+def _explain(intake: Intake, share: float, config: IngestConfig, findings: Path) -> str:
     errors = {
         rule_id: count
         for rule_id, count in intake.log.counts.most_common()
@@ -229,7 +213,8 @@ def _explain(
     counts = ", ".join(f"{rule_id} {count} times" for rule_id, count in errors.items())
     first = intake.log.ordered()[0]
     return (
-        f"{root}: {intake.num_quarantined} of {intake.num_listed} frames ({share:.1%}) are bad, "
-        f"more than max_quarantine_share {config.max_quarantine_share:.1%}: {counts}; see "
-        f"{findings / FINDINGS_FILE}. The first: {first}"
+        f"{intake.source.root}: {intake.num_quarantined} of {intake.num_listed} frames "
+        f"({share:.1%}) are bad, more than max_quarantine_share "
+        f"{config.max_quarantine_share:.1%}: {counts}; see {findings / FINDINGS_FILE}. "
+        f"The first: {first}"
     )

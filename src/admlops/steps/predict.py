@@ -18,20 +18,18 @@ from admlops.detection.config import WEIGHTS_FILE, read_detector_config
 from admlops.detection.predictor import Predictor
 from admlops.errors import ConfigError, DataError
 from admlops.files import digest_file, write_folder_atomically
+from admlops.formats.cloud_file import read_cloud
 from admlops.geometry.camera import project_boxes
 from admlops.lake.predictions import write_predictions
 from admlops.lake.store import Dataset
 from admlops.loading.augmentation import plain_frame
 from admlops.loading.raw_frames import as_raw_frame
+from admlops.steps.shards import SHARD, WHOLE, Shard, ShardReference
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
-from admlops.structures.manifest import Manifest
+from admlops.structures.manifest import MANIFEST_FILE, PREDICTIONS_FILE, Manifest
 from admlops.training.threads import sleep_while_waiting
-
-PREDICTIONS_FILE = "predictions.parquet"
-MANIFEST_FILE = "manifest.json"
-BYTES_PER_POINT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,8 @@ class PredictConfig(Config):
     of it, as the embedding `detector_` and the first eight digits of the model's digest; torch."""
     score_threshold: float | None = Field(default=None, gt=0, lt=1)
     """Boxes below are dropped; the detector's own threshold by default."""
+    shard: ShardReference = WHOLE
+    """Which part of the chosen frames, "2/8" for the second of eight; `join` puts all together."""
     lidar_height_m: float = 0.0
     """Added to the z of a single cloud that is in the lidar's frame: its height above ground."""
     url: str = ""
@@ -100,16 +100,17 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
             "predict needs either --cloud FILE with --url or --model, or --dataset, --model and "
             "--predictions"
         )
+    if config.embed and config.shard != WHOLE:
+        raise ConfigError("embed goes with one shard: several would write the dataset at once")
     manifest = Manifest.read(inputs.dataset, kind="dataset")
     dataset = Dataset.open(manifest.reference)
     rows = _rows(dataset, config)
-    predictor = load_predictor(inputs.model, config)
+    rows = rows[Shard.parse(config.shard).cut(len(rows))]
     model = Manifest.read_any(inputs.model / MANIFEST_FILE)
     with write_folder_atomically(outputs.predictions) as folder:
         tally = _Tally()
-        items = _detect(dataset, rows, predictor, config, tally)
+        items = _detect(dataset, rows, inputs.model, config, tally)
         write_predictions(folder / PREDICTIONS_FILE, items)
-        scores = tally.scores()
         embedding = f"detector_{model.digest[:8]}" if tally.embeddings else ""
         if embedding:
             dataset.add_embedding(embedding, tally.embeddings)
@@ -123,14 +124,26 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
                 "dataset": manifest.reference,
                 "model": model.uri,
                 "model_digest": model.digest,
-                "split": config.split,
-                "condition": config.condition,
-                "runtime": config.runtime,
                 "embedding": embedding,
+                **_settings(inputs.model, config),
             },
-            scores=scores,
+            scores=tally.scores(),
         ).write(folder / MANIFEST_FILE)
-    return scores
+    return tally.scores()
+
+
+def _settings(model: Path, config: PredictConfig) -> dict[str, str]:
+    """Return what of the config decides which boxes are found, for the provenance."""
+    threshold = config.score_threshold or read_detector_config(model).decode.score_threshold
+    settings = {
+        "split": config.split,
+        "condition": config.condition,
+        "runtime": config.runtime,
+        "precision": config.precision,
+        "camera_view": str(config.camera_view).lower(),
+        "score_threshold": f"{threshold:g}",
+    }
+    return settings if config.shard == WHOLE else {**settings, SHARD: config.shard}
 
 
 def load_predictor(model: Path, config: PredictConfig) -> Predictor:
@@ -169,26 +182,6 @@ def load_predictor(model: Path, config: PredictConfig) -> Predictor:
     return Predictor(detector, loaded.infer_and_embed if config.embed else loaded.infer)
 
 
-def read_cloud(path: Path, lidar_height_m: float = 0.0) -> NDArray[np.float32]:
-    """Return the (N, 4) points of a file of float32 x y z intensity.
-
-    Raises:
-        DataError: the file is absent, or is cut in the middle of a point.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cloud cannot be read ({error.strerror})") from error
-    if len(data) % BYTES_PER_POINT:
-        raise DataError(
-            f"{path}: {len(data)} bytes are no whole number of points of {BYTES_PER_POINT} bytes; "
-            "the file is truncated or holds something else"
-        )
-    points = np.frombuffer(data, dtype="<f4").reshape(-1, 4).copy()
-    points[:, 2] += lidar_height_m
-    return points
-
-
 @dataclass(slots=True)
 class _Tally:
     """Counts while frames stream by."""
@@ -207,7 +200,8 @@ class _Tally:
 
 
 def _rows(dataset: Dataset, config: PredictConfig) -> NDArray[np.int64]:
-    conditions = [f"split = '{config.split}'"] if config.split else []
+    split = config.split.replace("'", "''")
+    conditions = [f"split = '{split}'"] if split else []
     conditions += [f"({config.condition})"] if config.condition else []
     rows = dataset.rows_where(" AND ".join(conditions) or "true")
     if len(rows) == 0:
@@ -223,10 +217,13 @@ def _rows(dataset: Dataset, config: PredictConfig) -> NDArray[np.int64]:
 def _detect(
     dataset: Dataset,
     rows: NDArray[np.int64],
-    predictor: Predictor,
+    model: Path,
     config: PredictConfig,
     tally: _Tally,
 ) -> Iterator[tuple[FrameKey, Boxes]]:
+    if len(rows) == 0:  # a shard beyond the last frame needs no model
+        return
+    predictor = load_predictor(model, config)
     frames = dataset.iterate(rows)
     console = Console(stderr=True)
     for frame in track(frames, "predict", total=len(rows), console=console):

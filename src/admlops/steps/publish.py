@@ -16,6 +16,8 @@ from admlops.detection.config import read_detector_config
 from admlops.detection.predictor import Network, Predictor
 from admlops.detection.voxelization import Voxelizer
 from admlops.errors import ConfigError, DataError, GateError
+from admlops.evaluation.result import EVALUATION_FILE
+from admlops.export.verification import read_verification_scores
 from admlops.files import digest_file
 from admlops.geometry.pose import transform_points
 from admlops.lake.rows import spread_evenly
@@ -292,14 +294,9 @@ def _goldens(
 
 def _figures(inputs: PublishInputs) -> dict[str, float]:
     """Return the flat scores of evaluation and verification."""
-    figures: dict[str, float] = {}
-    for path in (
-        inputs.evaluation / "evaluation.json",
-        inputs.verification / "verification.json",
-    ):
-        scores = _read_json(path).get("scores", {})
-        figures |= {name: float(v) for name, v in scores.items() if isinstance(v, (int, float))}
-    return figures
+    scores = _read_json(inputs.evaluation / EVALUATION_FILE).get("scores", {})
+    figures = {name: float(v) for name, v in scores.items() if isinstance(v, (int, float))}
+    return figures | read_verification_scores(inputs.verification)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -29,9 +29,7 @@ from admlops.serving.bucket_store import open_store
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
-from admlops.structures.manifest import Manifest
-
-PREDICTIONS_FILE = "predictions.parquet"
+from admlops.structures.manifest import PREDICTIONS_FILE, Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 The module ``admlops.steps.<word>`` holds the function ``<word>(inputs, outputs, config)`` and its
 three argument types ``<Word>Inputs``, ``<Word>Outputs`` (frozen dataclasses of paths; an optional
-one is ``Path | None = None``) and ``<Word>Config``. It returns scores, flat figures by name.
+one is ``Path | None = None``, one of several is ``tuple[Path, ...]``) and ``<Word>Config``. It
+returns scores, flat figures by name.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +30,7 @@ class StepSummary:
 
 STEPS: dict[str, StepSummary] = {
     "collect": StepSummary("data", "Simulate drives, fetch an open dataset, or register a folder."),
+    "read": StepSummary("data", "Read one shard of a source into the lake, for ingest to merge."),
     "ingest": StepSummary("data", "Read a dataset format into the lake; quarantine bad frames."),
     "check": StepSummary("data", "Examine data against rules, and against a model's settings."),
     "analyze": StepSummary("data", "Show distributions, coverage of a requirement, and gaps."),
@@ -37,6 +39,7 @@ STEPS: dict[str, StepSummary] = {
     "mine": StepSummary("data", "Pick the unlabelled frames that are worth labelling next."),
     "train": StepSummary("train", "Train a detector on a dataset version."),
     "predict": StepSummary("train", "Detect objects in a dataset, or in one cloud through Triton."),
+    "join": StepSummary("data", "Put the predictions of shards together."),
     "evaluate": StepSummary("data", "Score predictions against labels, with slices."),
     "export": StepSummary("export", "Write a trained detector as ONNX and audit its operators."),
     "build": StepSummary("export", "Build the exported network for a runtime."),
@@ -79,7 +82,7 @@ def load_step(word: str) -> Step:
 
 def run_step(
     word: str,
-    inputs: Mapping[str, str | None],
+    inputs: Mapping[str, str | Sequence[str] | None],
     outputs: Mapping[str, str | None],
     config: Mapping[str, Any],
 ) -> Scores:
@@ -96,9 +99,13 @@ def run_step(
     )
 
 
-def _paths(kind: type, given: Mapping[str, str | None], word: str) -> Any:  # noqa: ANN401
+def _paths(kind: type, given: Mapping[str, str | Sequence[str] | None], word: str) -> Any:  # noqa: ANN401
     known = {field.name: field for field in dataclasses.fields(kind)}
-    present = {name: Path(value) for name, value in given.items() if value}
+    present = {
+        name: Path(value) if isinstance(value, str) else tuple(map(Path, value))
+        for name, value in given.items()
+        if value
+    }
     for name in present.keys() - known.keys():
         raise ConfigError(f"{word}: no path is called {name!r}; paths are {', '.join(known)}")
     for name, field in known.items():

@@ -1,6 +1,7 @@
 """The step `verify`: compare every runtime with torch, and measure latency."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from admlops.evaluation.flat_boxes import FlatBoxes
 from admlops.evaluation.matched import average_precision
 from admlops.evaluation.measures import Matcher, Measure
 from admlops.export.parity import Ladder, Rung, RungReport, match_rate
+from admlops.export.verification import VERIFICATION_FILE
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
@@ -29,7 +31,6 @@ from admlops.structures.frame import Frame
 from admlops.structures.manifest import Manifest
 from admlops.training.model_folder import read_model
 
-VERIFICATION_FILE = "verification.json"
 CANARY_FILE = "canary.json"
 _AP_IOU = 0.5
 
@@ -103,7 +104,8 @@ def verify(inputs: VerifyInputs, outputs: VerifyOutputs, config: VerifyConfig) -
     """Run torch and every built runtime on the same frames; write differences and latencies.
 
     Raises:
-        ConfigError: a canary is given without the track that it is compared with.
+        ConfigError: a canary is given without the track that it is compared with, or the rung
+            that is served was not built, or cannot run here.
         DataError: model, built folder or dataset cannot be read, or there are no clouds.
     """
     if bool(config.canary) != bool(config.stable):
@@ -116,6 +118,7 @@ def verify(inputs: VerifyInputs, outputs: VerifyOutputs, config: VerifyConfig) -
         reference=Rung("torch", detector.infer),
         rungs=_rungs(inputs.built, config),
     )
+    _require_rung(config.served, [ladder.reference, *ladder.rungs], inputs.built)
     ladder.warm_up(frames[0].points_in_ego())
     console = Console(stderr=True)
     clouds = (frame.points_in_ego() for frame in frames)
@@ -201,6 +204,15 @@ def _rungs(built: Path, config: VerifyConfig) -> tuple[Rung, ...]:
         else:
             rungs.append(Rung("tensorrt", load_network(built, "tensorrt")))
     return tuple(rungs)
+
+
+def _require_rung(served: str, rungs: Sequence[Rung], built: Path) -> None:
+    names = [rung.name for rung in rungs]
+    if served not in names:
+        raise ConfigError(
+            f"served: {served!r} is not in {built}, or cannot run on this machine; there are "
+            f"{', '.join(names)}. Build it, or name one of these"
+        )
 
 
 def _average_precisions(

@@ -10,6 +10,11 @@ from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.files import write_atomically
 
+MANIFEST_FILE = "manifest.json"
+"""Name of the manifest in a folder that holds the data, too."""
+PREDICTIONS_FILE = "predictions.parquet"
+"""Name of the boxes in a folder of predictions; here, so that it is known without the lake."""
+
 Kind = Literal["source", "dataset", "model", "predictions", "exported", "built", "release"]
 
 

@@ -49,7 +49,7 @@ DAMAGES: list[tuple[str, Damage]] = [
     ("GPU004", lambda p: platform(p)["emptyDirMounts"][0].pop("sizeLimit")),
     ("GPU004", lambda p: platform(p)["emptyDirMounts"][0].pop("medium")),
     ("GPU005", lambda p: platform(p).pop("activeDeadlineSeconds")),
-    ("GPU006", lambda p: task(p, "condition-1/train").pop("retryPolicy")),
+    ("GPU006", lambda p: task(p, "condition-2/train").pop("retryPolicy")),
     ("IMAGE001", lambda p: container(p).update(image="localhost:5000/a/b:latest")),
     ("IMAGE002", lambda p: container(p).update(image="localhost:5000/a/b")),
     ("IMAGE002", lambda p: container(p).pop("image")),

@@ -1,11 +1,14 @@
 import io
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from admlops.errors import DataError
-from admlops.kubeflow.local import Relay, find_artifact, make_progress
+from admlops.kubeflow.compile import load_pipeline, pipeline_arguments
+from admlops.kubeflow.local import Relay, count_tasks, find_artifact, make_progress
+from admlops.recipes import load_recipe
 
 
 def relay() -> tuple[Relay, io.StringIO, io.StringIO]:
@@ -24,6 +27,25 @@ def test_tasks_advance_the_bar_and_everything_is_logged() -> None:
     assert list(taken.seconds) == ["train"]
     assert log.getvalue() == text
     assert "train" in screen.getvalue()
+
+
+def test_shards_of_a_task_add_up() -> None:
+    taken, _, screen = relay()
+    taken.write("Executing task 'read'\nExecuting task 'read'\n")
+    time.sleep(0.02)
+    ended = "Task 'read' finished with status SUCCESS\n"
+    taken.write(ended + ended)
+    assert list(taken.seconds) == ["read"]
+    assert taken.seconds["read"] >= 0.04
+    assert screen.getvalue().count("read") >= 2
+
+
+def test_every_shard_is_a_task() -> None:
+    pipeline = load_pipeline("closed_loop")
+    one = load_recipe("demo", store="store")
+    three = one.override({"num_shards": {"ingest": 3, "predict": 2}})
+    counts = [count_tasks(pipeline, pipeline_arguments(pipeline, item)) for item in (one, three)]
+    assert counts[1] - counts[0] == 2 * 1 + 1 * 3  # read once; predict in two rounds and the pool
 
 
 def test_failure_names_task_and_error() -> None:

@@ -79,13 +79,28 @@ def test_retries_reach_tasks_inside_conditions(
 ) -> None:
     placed = place(small_pipeline, gpu_profile, "0.1.0")
     policies = {path: task.get("retryPolicy") for path, task, _ in placed.tasks()}
-    assert policies["condition-1/train"] == {
+    assert policies["condition-2/train"] == {
         "maxRetryCount": 2,
         "backoffDuration": "60s",
         "backoffFactor": 2.0,
         "backoffMaxDuration": "900s",
     }
-    assert policies["condition-1"] is None
+    assert policies["condition-2"] is None
+
+
+def test_every_shard_gets_the_pool_of_its_step(
+    small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile
+) -> None:
+    executors = placed_on(small_pipeline, gpu_profile)
+    predict, train = executors["predict"], executors["train"]
+    assert predict.container["resources"] == train.container["resources"]
+    assert predict.platform["nodeSelector"] == train.platform["nodeSelector"]
+    assert predict.platform["podMetadata"]["labels"]["admlops.io/step"] == "predict"
+    assert executors["read"].platform["podMetadata"]["labels"]["admlops.io/pool"] == "cpu"
+    placed = place(small_pipeline, gpu_profile, "0.1.0")
+    policies = {path: task.get("retryPolicy") for path, task, _ in placed.tasks()}
+    assert policies["for-loop-1/read"]["maxRetryCount"] == gpu_profile.pools["cpu"].max_retries
+    assert policies["for-loop-3/predict"] == policies["condition-2/train"]
 
 
 def test_other_components_keep_their_image_and_get_a_pool(

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +27,16 @@ def test_predictions_come_back_in_order(tmp_path):
         np.testing.assert_array_equal(before.as_7(), after.as_7())
         np.testing.assert_array_equal(before.score, after.score)
         assert before.category.tolist() == after.category.tolist()
+
+
+def test_rewritten_parts_are_the_whole_byte_by_byte(tmp_path):
+    every = list(items(1100))
+    write_predictions(tmp_path / "whole.parquet", every)
+    write_predictions(tmp_path / "a.parquet", every[:700])
+    write_predictions(tmp_path / "b.parquet", every[700:])
+    parts = (iterate_predictions(tmp_path / f"{name}.parquet") for name in "ab")
+    write_predictions(tmp_path / "joined.parquet", chain.from_iterable(parts))
+    assert (tmp_path / "joined.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
 def test_no_frames_and_no_boxes(tmp_path):

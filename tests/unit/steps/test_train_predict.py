@@ -1,4 +1,6 @@
-"""The steps train and predict: artifacts, refusals and a single cloud."""
+"""The steps train, predict and join: artifacts, refusals, shards and a single cloud."""
+
+import shutil
 
 import numpy as np
 import pytest
@@ -9,13 +11,14 @@ from admlops.errors import ConfigError, DataError
 from admlops.lake.predictions import iterate_predictions
 from admlops.lake.store import Dataset
 from admlops.loading.config import AugmentationConfig, LoadingConfig
+from admlops.steps.join import JoinConfig, JoinInputs, JoinOutputs, join
 from admlops.steps.predict import (
     PredictConfig,
     PredictInputs,
     PredictOutputs,
     predict,
-    read_cloud,
 )
+from admlops.steps.shards import WHOLE, list_shards
 from admlops.steps.train import TrainConfig, TrainInputs, TrainOutputs, train
 from admlops.structures.manifest import Manifest
 
@@ -139,14 +142,77 @@ def test_one_cloud_is_detected_and_printed(model, toy_dataset, tmp_path, capsys)
         predict(PredictInputs(cloud=path), PredictOutputs(), PredictConfig())
 
 
-def test_clouds_that_cannot_be_read_are_refused_and_an_empty_one_is_not(tmp_path):
-    path = tmp_path / "cloud.bin"
-    with pytest.raises(DataError, match="cannot be read"):
-        read_cloud(path)
-    path.write_bytes(b"x" * 17)
-    with pytest.raises(DataError, match="17 bytes"):
-        read_cloud(path)
-    path.write_bytes(b"")
-    assert read_cloud(path).shape == (0, 4)
-    path.write_bytes(np.array([1, 2, -1.7, 0.5], dtype=np.float32).tobytes())
-    np.testing.assert_allclose(read_cloud(path, 1.73), [[1, 2, 0.03, 0.5]], atol=1e-6)
+def predict_shard(dataset_file, model, folder, shard, **changes):
+    config = PredictConfig(split="", score_threshold=0.01, shard=shard, **changes)
+    predict(PredictInputs(dataset_file, model), PredictOutputs(folder), config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(dataset_file, model, tmp_path_factory):
+    """Return predictions of eight frames in three shards."""
+    home = tmp_path_factory.mktemp("shards")
+    return tuple(
+        predict_shard(dataset_file, model, home / str(number), shard)
+        for number, shard in enumerate(list_shards(3))
+    )
+
+
+def test_joined_shards_are_what_one_worker_writes_byte_by_byte(
+    dataset_file, model, shards, tmp_path
+):
+    predict_shard(dataset_file, model, tmp_path / "whole", WHOLE)
+    scores = join(JoinInputs(shards[::-1]), JoinOutputs(tmp_path / "joined"), JoinConfig())
+    files = [tmp_path / name / "predictions.parquet" for name in ("whole", "joined")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    manifests = [Manifest.read(file.parent / "manifest.json", "predictions") for file in files]
+    assert manifests[1] == manifests[0].replace(uri=manifests[1].uri)
+    assert scores == manifests[0].scores
+    assert scores["predict_frames"] == 8
+    assert scores["predict_boxes"] > 0
+
+
+def test_one_shard_is_joined_too(dataset_file, model, tmp_path):
+    whole = predict_shard(dataset_file, model, tmp_path / "whole", WHOLE)
+    join(JoinInputs((whole,)), JoinOutputs(tmp_path / "joined"), JoinConfig())
+    files = [folder / "predictions.parquet" for folder in (whole, tmp_path / "joined")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_shard_beyond_the_last_frame_needs_no_network(dataset_file, model, tmp_path):
+    bare = tmp_path / "model"
+    shutil.copytree(model, bare)
+    (bare / "weights.pt").write_bytes(b"no weights")
+    folder = predict_shard(dataset_file, bare, tmp_path / "empty", "1/9")
+    assert list(iterate_predictions(folder / "predictions.parquet")) == []
+
+
+def test_incomplete_and_mixed_shards_are_refused(dataset_file, model, shards, tmp_path):
+    out = JoinOutputs(tmp_path / "joined")
+    for wrong in ((), shards[:2], (*shards, shards[0])):
+        with pytest.raises(DataError, match="exactly once"):
+            join(JoinInputs(wrong), out, JoinConfig())
+    other = predict_shard(dataset_file, model, tmp_path / "other", "3/3", camera_view=True)
+    with pytest.raises(DataError, match="differ in camera_view"):
+        join(JoinInputs((*shards[:2], other)), out, JoinConfig())
+    assert not out.joined.exists()
+
+
+def test_provenance_says_what_decides_which_boxes_are_found(shards):
+    provenance = Manifest.read_any(shards[1] / "manifest.json").provenance
+    names = ("shard", "precision", "camera_view", "score_threshold")
+    assert [provenance[name] for name in names] == ["2/3", "f32", "false", "0.01"]
+
+
+def test_features_are_not_written_by_several_workers(dataset_file, model, tmp_path):
+    with pytest.raises(ConfigError, match="embed goes with one shard"):
+        predict_shard(dataset_file, model, tmp_path / "p", "1/2", embed=True)
+
+
+def test_a_quote_in_the_name_of_a_split_is_no_sql(dataset_file, model, tmp_path):
+    with pytest.raises(DataError, match="no frame of split"):
+        predict(
+            PredictInputs(dataset_file, model),
+            PredictOutputs(tmp_path / "p"),
+            PredictConfig(split="x' OR 'a' = 'a"),
+        )
