@@ -138,12 +138,16 @@ class GeometryRules:
             return None
         reach = self.limits.shift_reach_m
         steps = np.arange(-reach, reach + 1e-9, _SHIFT_STEP_M)
-        offsets = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+        grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
+        offsets = grid[np.hypot(grid[:, 0], grid[:, 1]) <= reach + 1e-9]
         half = row_7[3:5] / 2 + _SHIFT_STEP_M / 2
         inside = _count_near(local, offsets, half)
         around = _count_near(local, offsets, half + _RIM_M) - inside
         own = int((np.abs(local) <= row_7[3:5] / 2 + _RIM_M).all(axis=1).sum())
         is_whole = around <= self.limits.max_rim_share * inside
+        here = len(offsets) // 2
+        if is_whole[here] and inside[here] >= self.limits.min_fit_points:
+            return None  # it holds an object of its own, whatever stands beside it
         best = int(np.argmax(np.where(is_whole, inside, -1)))
         count = int(inside[best])
         is_better = is_whole[best] and count >= self.limits.min_fit_points

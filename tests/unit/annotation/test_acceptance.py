@@ -189,6 +189,10 @@ def test_missing_boxes_are_seen_in_gold_frames_only():
     assert "recall 75.0%" in acceptance.sentence
 
 
+def test_a_box_on_its_object_is_not_moved_onto_what_stands_beside_it():
+    assert rules_of(judge({2: without(2, OTHER_CAR)})) == {}  # the pedestrian is 0.15 m beside it
+
+
 def test_exchanged_tracks_are_one_defect():
     frames = {
         n: change(true_boxes(n), OTHER_CAR, center_m=true_boxes(n).center_m[CAR] + [1.0, -2.4, 0])

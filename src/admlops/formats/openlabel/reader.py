@@ -90,7 +90,7 @@ class _Document:
         for number in sorted(numbers):
             where = f"frame {number}"
             try:
-                frame = frames[numbers[number]]
+                frame = member(frames, numbers[number])
                 self.collected.add(self._frame(number, frame), where, uris_of(frame))
             except BrokenLabelError as error:
                 self.collected.refuse("EXCH001", where, str(error))
@@ -98,8 +98,8 @@ class _Document:
             self.collected.note("EXCH003", self.name, f"{count} shapes of the kind {kind}")
         return self.collected.result()
 
-    def _frame(self, number: int, frame: Any) -> Frame:  # noqa: ANN401 - any JSON value
-        properties = member(member({"frame": frame}, "frame"), "frame_properties")
+    def _frame(self, number: int, frame: Json) -> Frame:
+        properties = member(frame, "frame_properties")
         own = member(properties, EXTENSION)
         systems = CoordinateSystems(
             self.values.get("coordinate_systems", {}), member(properties, "transforms")
@@ -126,7 +126,7 @@ class _Document:
             lidar=lidar,
             camera=camera,
             boxes=boxes if has_boxes is True else None,
-            tags=tuple(str(tag) for tag in own.get("tags", ()) if isinstance(tag, str)),
+            tags=_tags(own),
             split=text(own, "split", ""),
             source=text(own, "source", ""),
             other_cameras=others,
@@ -198,6 +198,11 @@ def text(values: Json, name: str, default: str) -> str:
     """Return a member that is text, or the default."""
     value = values.get(name, default)
     return value if isinstance(value, str) else default
+
+
+def _tags(own: Json) -> tuple[str, ...]:
+    tags = own.get("tags")
+    return tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 def read_timestamp(value: Any, number: int) -> int:  # noqa: ANN401 - any JSON value

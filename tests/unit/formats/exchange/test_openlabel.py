@@ -252,3 +252,34 @@ def test_damaged_files_give_findings_or_data_errors(data, tmp_path_factory):
     except DataError:
         return
     assert len(result.frames) + result.num_refused >= 0
+
+
+def places(value, way=()):
+    """Yield the way to every member and item of a JSON document."""
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for name, inner in items:
+        yield (*way, name)
+        yield from places(inner, (*way, name))
+
+
+WAYS = [way for way in places(document()) if len(way) > 1]
+
+
+@given(
+    way=st.sampled_from(WAYS),
+    value=st.sampled_from([None, [], {}, "", -1, 10**400, True, "x", [None], {"a": 1}, "../x"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_value_anywhere_gives_findings_or_data_errors(way, value, tmp_path_factory):
+    content = document()
+    *outer, last = way
+    inner = content
+    for name in outer:
+        inner = inner[name]
+    inner[last] = value
+    try:
+        result = read(tmp_path_factory.mktemp("any"), content)
+    except DataError:
+        return
+    assert len(result.frames) + result.num_refused <= 1
