@@ -1,4 +1,4 @@
-"""`admlops query` and `admlops guideline` as a user calls them."""
+"""`admlops query`, `guideline` and `view` as a user calls them."""
 
 import io
 import json
@@ -127,3 +127,21 @@ def test_guideline_names_the_page(
     assert "a car" in (output / "guideline.html").read_text()
     assert run(monkeypatch, "guideline", "nowhere", "--output", str(output)) == 1
     assert "shipped definitions are urban_lidar" in capsys.readouterr().err
+
+
+def test_a_view_is_written_in_the_order_of_time_and_limited(
+    lake: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mcap.reader import make_reader
+
+    frames = [Frame(FrameKey("log", "next", time), str(time), np.eye(4)) for time in (30, 10, 20)]
+    Dataset.open(lake).append(frames)
+    output = Path(lake).parent / "view.mcap"
+    options = ("--output", str(output), "--where", "scene = 'next'", "--limit", "2")
+    assert run(monkeypatch, "view", lake, *options) == 0
+    assert f"{output}: 2 of 3 frames" in capsys.readouterr().out
+    with output.open("rb") as file:
+        found = make_reader(file).iter_messages(topics=["/tf"])
+        assert [message.log_time for _, _, message in found] == [10, 20]
+    assert run(monkeypatch, "view", lake, "--where", "scene = 'absent'") == 1
+    assert "no frame meets \"scene = 'absent'\"" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from admlops.simulation.solids import Solids
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
+_LOG = "synthetic"
 _START_NS = 1_700_000_000_000_000_000
 _SCENE_GAP_NS = 3_600_000_000_000
 _CAMERA_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -51,6 +52,8 @@ def frame_keys(config: WorldConfig) -> list[FrameKey]:
 
 def oracle_labels(config: WorldConfig, keys: Iterable[FrameKey]) -> dict[FrameKey, Boxes]:
     """Return the truth for frames of the world, whatever their split: the annotator's stand-in.
+
+    Frames that were recorded and read again are known by their log, "<log>-<scene>", and time.
 
     Raises:
         DataError: a key is not one of this world's frames.
@@ -167,11 +170,14 @@ def _key(config: WorldConfig, split: SplitName, index: int, frame_index: int) ->
     )
     start = _START_NS + (offset + index) * _SCENE_GAP_NS
     elapsed = round(frame_index * config.keyframe_interval_s * 1e9)
-    return FrameKey(f"synthetic-{config.seed}", f"{split}-{index:03d}", start + elapsed)
+    return FrameKey(f"{_LOG}-{config.seed}", f"{split}-{index:03d}", start + elapsed)
 
 
 def _locate(config: WorldConfig, key: FrameKey) -> tuple[SplitName, int, int]:
-    split_name, _, number = key.scene.rpartition("-")
+    """Return where a frame of the world is; in a recording of it, log and scene are the log."""
+    log = f"{_LOG}-{config.seed}"
+    scene = key.scene if key.log == log else key.log.removeprefix(f"{log}-")
+    split_name, _, number = scene.rpartition("-")
     for split in get_args(SplitName):
         if split == split_name and number.isdigit():
             index = int(number)
@@ -179,7 +185,8 @@ def _locate(config: WorldConfig, key: FrameKey) -> tuple[SplitName, int, int]:
             frame_index = round((key.timestamp_ns - start) / 1e9 / config.keyframe_interval_s)
             group = config.group(split)
             is_inside = index < group.num_scenes and 0 <= frame_index < group.frames_per_scene
-            if is_inside and _key(config, split, index, frame_index) == key:
+            found = _key(config, split, index, frame_index) if is_inside else None
+            if found == (log, scene, key.timestamp_ns):
                 return split, index, frame_index
     raise DataError(
         f"{key}: not a frame of the synthetic world with seed {config.seed}; "

@@ -26,6 +26,7 @@ from admlops.recordings.recording import open_recording
 from admlops.recordings.source import RecordingSource
 
 MAX_SECONDS = 20.0
+ENCODINGS = ("cdr", "ros1")
 _HUGE = (0, 1, 0x7F, 0xFF, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFFF0)
 
 
@@ -53,23 +54,32 @@ def seeds(folder: Path) -> list[Path]:
         messages = [
             (item.topic, item.log_time_ns, bytes(item.data)) for item in recording.messages()
         ]
-    paths = [first, _plain_mcap(folder / "plain.mcap", messages)]
+    paths = [first, *(_plain_mcap(folder / f"{name}.mcap", messages, name) for name in ENCODINGS)]
     paths.append(_rosbag2(folder / "sqlite", messages) / "sqlite.db3")
     return [*paths, *(_ros1(folder / f"{name}.bag", messages, name) for name in ("none", "lz4"))]
 
 
-def _plain_mcap(path, messages):
+def _plain_mcap(path, messages, encoding):
+    """Write a file without chunks; `mcap convert` writes ROS 1 messages into MCAP as "ros1"."""
     from mcap.writer import CompressionType, Writer
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
 
     with path.open("wb") as file:
         writer = Writer(file, compression=CompressionType.NONE, use_chunking=False)
-        writer.start("ros2", "test")
+        writer.start("ros1" if encoding == "ros1" else "ros2", "test")
         channels = {}
         for topic, time_ns, data in messages:
             if topic not in channels:
-                schema = writer.register_schema(topic.type_name, "ros2msg", b"")
-                channels[topic] = writer.register_channel(topic.name, "cdr", schema)
-            writer.add_message(channels[topic], time_ns, data, time_ns)
+                kind = topic.type_name
+                kind = kind.replace("/msg/", "/") if encoding == "ros1" else kind
+                schema = writer.register_schema(kind, "", b"")
+                channels[topic] = writer.register_channel(topic.name, encoding, schema)
+            if encoding == "ros1":
+                content = bytes(store.cdr_to_ros1(data, topic.type_name))
+            else:
+                content = data
+            writer.add_message(channels[topic], time_ns, content, time_ns)
         writer.finish()
     return path
 

@@ -12,7 +12,7 @@ from mutations import mutate, read_to_the_end, seeds
 from admlops.recordings.config import RecordingConfig
 from admlops.recordings.source import RecordingSource
 
-NUM_SEEDS = 5
+NUM_SEEDS = 6
 
 
 @pytest.fixture(scope="module")

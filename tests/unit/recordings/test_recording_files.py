@@ -8,6 +8,7 @@ import pytest
 
 from admlops.errors import DataError
 from admlops.recordings.recording import find_recordings, open_recording
+from admlops.recordings.stream import survey
 from admlops.recordings.wire import WireReader
 
 NUM_MESSAGES = 40
@@ -216,6 +217,19 @@ def test_real_recordings_are_read_or_refused_with_the_right_reason(real_data, na
 def test_a_real_folder_without_recordings_is_refused(real_data):
     with pytest.raises(DataError, match="holds no recording"):
         open_recording(real_data / "recordings" / "rosbag2_tests" / "empty_dir")
+
+
+def test_a_file_of_another_middleware_is_told_without_its_metadata(real_data):
+    """The MCAP file says so itself; the database says "cdr", only its metadata.yaml does not."""
+    folder = real_data / "recordings" / "rosbag2_tests"
+    name = "wrong_rmw_test/wrong_rmw_test_0"
+    with (
+        open_recording(folder / "mcap" / f"{name}.mcap") as recording,
+        pytest.raises(DataError, match="serialised as wrong_format"),
+    ):
+        survey(recording)
+    with open_recording(folder / "sqlite3" / f"{name}.db3") as recording:
+        assert survey(recording).num_messages == 7
 
 
 def test_a_database_whose_text_is_damaged_is_refused(write_rosbag2):

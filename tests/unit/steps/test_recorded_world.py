@@ -8,7 +8,7 @@ import pytest
 from admlops.errors import DataError
 from admlops.lake.store import Dataset
 from admlops.simulation.config import CameraConfig, LidarConfig, SceneGroup, WorldConfig
-from admlops.simulation.world import frame_keys, simulate
+from admlops.simulation.world import frame_keys, oracle_labels, simulate
 from admlops.steps.collect import CollectConfig, CollectInputs, CollectOutputs, collect
 from admlops.steps.ingest import IngestConfig, IngestInputs, IngestOutputs, ingest
 
@@ -64,6 +64,17 @@ def test_a_recorded_world_reaches_the_lake(collected, tmp_path):
     page = (tmp_path / "findings" / "quality.html").read_text()
     assert "synthetic-4-train-000" in page
     assert "Every rule holds" in page
+
+
+def test_the_oracle_labels_what_was_recorded(collected, tmp_path):
+    ingest_into(tmp_path, collected / "source.json")
+    keys = Dataset.open(str(tmp_path / "lake")).keys()
+    labels = oracle_labels(WORLD, keys)
+    for key, truth in zip(keys, simulate(WORLD), strict=True):
+        assert key.log == "synthetic-4-train-000"
+        np.testing.assert_array_equal(labels[key].as_7(), truth.boxes.as_7())
+    with pytest.raises(DataError, match="seed 4"):
+        oracle_labels(WORLD, [keys[0]._replace(log="synthetic-44-train-000")])
 
 
 def test_a_single_file_is_a_source_and_simulating_again_keeps_it(collected, tmp_path):
