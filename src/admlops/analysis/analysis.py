@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from admlops.analysis.charts import draw_coverage, draw_distributions
+from admlops.analysis.charts import draw_coverage, draw_distributions, draw_drives
 from admlops.analysis.coverage import (
     CollectionRequest,
     Coverage,
@@ -10,6 +10,7 @@ from admlops.analysis.coverage import (
     request_collection,
 )
 from admlops.analysis.distributions import Distributions, count_distributions
+from admlops.analysis.drives import Drives, describe_drives
 from admlops.analysis.pages import render_page
 from admlops.analysis.requirement import Requirement
 from admlops.config import Config
@@ -28,7 +29,9 @@ class Analysis(Config):
     digest: str
     """Its content digest."""
     distributions: Distributions
-    """Counts."""
+    """Counts of frames and boxes."""
+    drives: Drives
+    """What is known of drives, sources and tracks."""
     coverage: Coverage
     """The requirement, cell by cell."""
     request: CollectionRequest
@@ -63,6 +66,7 @@ def analyze_dataset(dataset: Dataset, requirement: Requirement) -> Analysis:
         dataset=dataset.reference,
         digest=dataset.digest,
         distributions=count_distributions(dataset),
+        drives=describe_drives(dataset),
         coverage=coverage,
         request=request_collection(coverage, dataset.reference),
     )
@@ -79,8 +83,9 @@ def render_analysis(analysis: Analysis) -> str:
             ("labelled frames", f"{counts.num_labelled_frames:,}"),
             ("scenes", f"{counts.num_scenes:,}"),
             ("boxes", f"{counts.num_boxes:,}"),
+            ("repeated frames", f"{analysis.drives.num_duplicates:,}"),
             ("requirement met", f"{analysis.coverage.share_met:.0%}"),
         ],
-        figures=draw_distributions(counts),
+        figures=[*draw_distributions(counts), *draw_drives(analysis.drives)],
         coverage_figure=draw_coverage(analysis.coverage),
     )

@@ -1,12 +1,19 @@
 """Figures of distributions and coverage."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from admlops.analysis.coverage import Coverage, CoverageCell
-from admlops.analysis.distributions import Distributions, Histogram, SizeQuantiles
+from admlops.analysis.distributions import Distributions, SizeQuantiles
 from admlops.analysis.drawing import add_legend, as_svg, colours_of, draw_stacked_bars, drawing
+from admlops.analysis.drives import CoOccurrence, Drives
+from admlops.analysis.histogram import Histogram
 
+_MANY = 8
+_SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#9fc5e8"])
 _MAP = LinearSegmentedColormap.from_list("coverage", ["#fbd5d0", "#fdf0d5", "#d3f0e0"])
 
 
@@ -14,7 +21,7 @@ def draw_histogram(histogram: Histogram) -> str:
     """Return a histogram as an SVG data URI."""
     with drawing(5.2, 2.8) as figure:
         axes = figure.add_subplot()
-        if histogram.name == "category":
+        if set(histogram.counts) == {"boxes"}:
             counts = histogram.counts.get("boxes", ())
             bars = axes.bar(
                 np.arange(len(counts)),
@@ -23,7 +30,7 @@ def draw_histogram(histogram: Histogram) -> str:
                 color=list(colours_of(histogram.labels).values()),
             )
             axes.bar_label(bars, fontsize=8, padding=2)
-            axes.set_xticks(np.arange(len(counts)), histogram.labels)
+            _name_columns(axes, histogram.labels)
             axes.grid(visible=False, axis="x")
             axes.margins(y=0.12)
         else:
@@ -103,3 +110,41 @@ def draw_distributions(distributions: Distributions) -> list[tuple[str, str]]:
     if distributions.sizes:
         figures.append(("Sizes", draw_sizes(distributions.sizes)))
     return figures
+
+
+def draw_drives(drives: Drives) -> list[tuple[str, str]]:
+    """Return title and SVG data URI of everything that is known of drives."""
+    figures = [(item.title, draw_histogram(item)) for item in drives.histograms]
+    if len(drives.co_occurrence.categories) > 1:
+        figures.append(("Categories together", draw_co_occurrence(drives.co_occurrence)))
+    return figures
+
+
+def draw_co_occurrence(found: CoOccurrence) -> str:
+    """Return which share of the frames with one category holds another, as an SVG data URI."""
+    counts = np.array(found.num_frames, dtype=np.float64)
+    share = counts / np.maximum(np.diag(counts), 1)[:, None]
+    size = len(found.categories)
+    with drawing(5.2, max(2.8, 0.9 + 0.26 * size)) as figure:
+        axes = figure.add_subplot()
+        axes.imshow(share, cmap=_SHARES, vmin=0.0, vmax=1.0, aspect="auto")
+        if size <= _MANY:
+            for row in range(size):
+                for column in range(size):
+                    words = f"{share[row, column]:.0%}"
+                    axes.text(column, row, words, ha="center", va="center", fontsize=8)
+        _name_columns(axes, found.categories)
+        axes.set_yticks(np.arange(size), found.categories)
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title("Of frames with (row), share that also holds (column)")
+        return as_svg(figure)
+
+
+def _name_columns(axes: Axes, names: Sequence[str]) -> None:
+    """Write names under columns, turned where there are many."""
+    if len(names) > _MANY:
+        axes.set_xticks(np.arange(len(names)), names, rotation=60, ha="right")
+    else:
+        axes.set_xticks(np.arange(len(names)), names)

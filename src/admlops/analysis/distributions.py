@@ -1,10 +1,8 @@
 """Distributions of a dataset's frames and boxes, counted by DuckDB where the data lies."""
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 import pyarrow as pa
 
+from admlops.analysis.histogram import Histogram, bin_sql, make_histogram, span_labels
 from admlops.config import Config
 from admlops.lake.store import Dataset
 
@@ -12,21 +10,6 @@ RANGE_STEP_M = 10
 YAW_STEP_DEG = 30
 POINT_EDGES = (1, 5, 10, 20, 50, 100, 200, 500)
 OCCLUSION_NAMES = {0: "visible", 1: "partly", 2: "largely", 3: "not judged"}
-
-
-class Histogram(Config):
-    """Counts by bin, one series per category (or one series for all)."""
-
-    name: str
-    """Key in the JSON."""
-    title: str
-    """Heading of the plot."""
-    unit: str
-    """What the bins are, with a unit."""
-    labels: tuple[str, ...]
-    """Bins in order."""
-    counts: dict[str, tuple[int, ...]]
-    """Per series one count per bin."""
 
 
 class SizeQuantiles(Config):
@@ -93,7 +76,7 @@ def _splits(dataset: Dataset) -> Histogram:
         "count(*) AS n FROM frames GROUP BY ALL ORDER BY bin"
     )
     labels = list(dict.fromkeys(table["bin"].to_pylist()))
-    return _make("splits", "Frames by split", "split", labels, table)
+    return make_histogram("splits", "Frames by split", "split", labels, table)
 
 
 def _conditions(dataset: Dataset) -> Histogram:
@@ -103,24 +86,24 @@ def _conditions(dataset: Dataset) -> Histogram:
         "coalesce(nullif(split, ''), 'none') AS series FROM frames) GROUP BY ALL ORDER BY bin"
     )
     labels = list(dict.fromkeys(table["bin"].to_pylist()))
-    return _make("conditions", "Frames by condition", "condition", labels, table)
+    return make_histogram("conditions", "Frames by condition", "condition", labels, table)
 
 
 def _boxes_per_frame(dataset: Dataset) -> Histogram:
     edges = (0, 1, 2, 5, 10, 20, 50)
     table = dataset.query(
-        f"SELECT {_bin('num_boxes', edges)} AS bin, 'frames' AS series, count(*) AS n "  # noqa: S608
+        f"SELECT {bin_sql('num_boxes', edges)} AS bin, 'frames' AS series, count(*) AS n "  # noqa: S608
         "FROM frames WHERE is_keyframe GROUP BY ALL"
     )
-    labels = _span_labels(edges)
-    return _make("boxes_per_frame", "Boxes per frame", "boxes in the frame", labels, table)
+    labels = span_labels(edges)
+    return make_histogram("boxes_per_frame", "Boxes per frame", "boxes in the frame", labels, table)
 
 
 def _box_histograms(dataset: Dataset) -> list[Histogram]:
     """Return the histograms of boxes, from one pass that groups by every property at once."""
     range_bin = f"least(floor(sqrt(x_m * x_m + y_m * y_m) / {RANGE_STEP_M}), 9)::INT"
     yaw_bin = f"(floor((degrees(yaw_rad) + 180) / {YAW_STEP_DEG})::INT % {360 // YAW_STEP_DEG})"
-    points = _bin("num_points", (0, *POINT_EDGES))
+    points = bin_sql("num_points", (0, *POINT_EDGES))
     table = dataset.query(
         "SELECT category AS series, GROUPING(range_bin, yaw_bin, points, occlusion) AS missing, "  # noqa: S608
         "range_bin, yaw_bin, points, occlusion, count(*) AS n FROM ("
@@ -137,17 +120,19 @@ def _box_histograms(dataset: Dataset) -> list[Histogram]:
     every = by_category.set_column(0, "series", pa.array(["boxes"] * len(by_category)))
     every = every.append_column("bin", by_category["series"])
     return [
-        _make("category", "Boxes by category", "category", names, every),
-        _make("range", "Boxes by range", "m", ranges, _pick(table, 7, "range_bin")),
-        _make("yaw", "Boxes by yaw", "degrees", yaws, _pick(table, 11, "yaw_bin")),
-        _make(
+        make_histogram("category", "Boxes by category", "category", names, every),
+        make_histogram("range", "Boxes by range", "m", ranges, _pick(table, 7, "range_bin")),
+        make_histogram("yaw", "Boxes by yaw", "degrees", yaws, _pick(table, 11, "yaw_bin")),
+        make_histogram(
             "points",
             "Boxes by lidar points inside",
             "points",
-            [*_span_labels((0, *POINT_EDGES)), "unknown"],
+            [*span_labels((0, *POINT_EDGES)), "unknown"],
             _pick(table, 13, "points"),
         ),
-        _make("occlusion", "Boxes by occlusion", "", occlusions, _pick(table, 14, "occlusion")),
+        make_histogram(
+            "occlusion", "Boxes by occlusion", "", occlusions, _pick(table, 14, "occlusion")
+        ),
     ]
 
 
@@ -159,24 +144,6 @@ def _pick(table: pa.Table, missing: int, column: str | None) -> pa.Table:
     return rows.select(["series", column, "n"]).rename_columns(["series", "bin", "n"])
 
 
-def _make(name: str, title: str, unit: str, labels: Sequence[str], table: pa.Table) -> Histogram:
-    """Return a histogram; bins are label names, or their numbers (-1: the last)."""
-    counts: dict[str, list[int]] = {}
-    for row in table.to_pylist():
-        place = row["bin"] if isinstance(row["bin"], int) else None
-        if row["bin"] is None:
-            place = len(labels) - 1
-        index = labels.index(row["bin"]) if place is None else place
-        counts.setdefault(row["series"], [0] * len(labels))[index] += row["n"]
-    return Histogram(
-        name=name,
-        title=title,
-        unit=unit,
-        labels=tuple(labels),
-        counts={series: tuple(values) for series, values in sorted(counts.items())},
-    )
-
-
 def _sizes(dataset: Dataset) -> tuple[SizeQuantiles, ...]:
     parts = ", ".join(
         f"approx_quantile({axis}, [0.1, 0.5, 0.9]) AS {axis}"
@@ -186,16 +153,3 @@ def _sizes(dataset: Dataset) -> tuple[SizeQuantiles, ...]:
         f"SELECT category, count(*) AS num_boxes, {parts} FROM boxes GROUP BY 1 ORDER BY 1"  # noqa: S608
     )
     return tuple(SizeQuantiles.parse(row) for row in table.to_pylist())
-
-
-def _bin(column: str, edges: Sequence[int]) -> str:
-    """Return SQL for the number of the bin that starts at the last edge not above the value."""
-    parts = " ".join(
-        f"WHEN {column} >= {edge} THEN {index}" for index, edge in reversed(list(enumerate(edges)))
-    )
-    return f"CASE {parts} ELSE -1 END"
-
-
-def _span_labels(edges: Sequence[int]) -> list[str]:
-    labels = [str(low) if high == low + 1 else f"{low}-{high - 1}" for low, high in pairwise(edges)]
-    return [*labels, f"{edges[-1]}+"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from admlops.errors import DataError
 from admlops.lake.box_view import BoxView
-from admlops.lake.schema import BOX_2D_TYPE, BOX_TYPE, SQL_COLUMNS
+from admlops.lake.schema import BOX_2D_TYPE, BOX_TYPE, EGO_COLUMNS, SQL_COLUMNS
 from admlops.lake.storage import explain_errors
 
 
@@ -33,10 +33,14 @@ class Views:
             ServiceError: the object store failed.
         """
         with explain_errors(self._dataset.uri, "reading frames"):
-            table = self._dataset.to_table(columns=list(SQL_COLUMNS))
+            table = self._dataset.to_table(columns=[*SQL_COLUMNS, "global_from_ego"])
         rows = pa.array(np.arange(table.num_rows), pa.int64())
         is_keyframe = pc.or_(table["num_boxes"].is_valid(), table["num_boxes_2d"].is_valid())
-        return table.add_column(0, "row", rows).append_column("is_keyframe", is_keyframe)
+        poses = table["global_from_ego"].combine_chunks().flatten().to_numpy().reshape(-1, 4, 4)
+        table = table.drop_columns(["global_from_ego"]).add_column(0, "row", rows)
+        for axis, name in enumerate(EGO_COLUMNS):
+            table = table.append_column(name, pa.array(poses[:, axis, 3]))
+        return table.append_column("is_keyframe", is_keyframe)
 
     @cached_property
     def _boxes(self) -> dict[str, BoxView]:

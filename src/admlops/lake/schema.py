@@ -148,4 +148,6 @@ SQL_COLUMNS = (
     "num_boxes",
     "num_boxes_2d",
 )
-"""What the view `frames` shows, beside `row` and `is_keyframe`."""
+"""What the view `frames` shows, beside `row`, `is_keyframe` and the place of the vehicle."""
+EGO_COLUMNS = ("ego_x_m", "ego_y_m", "ego_z_m")
+"""Columns of the view `frames`: where the vehicle is in the global frame."""

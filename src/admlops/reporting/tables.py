@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from admlops.analysis.distributions import Histogram
+from admlops.analysis.histogram import Histogram
 from admlops.reporting.curves import main_measures, name_measure
 from admlops.reporting.sources import Round, Run, VerificationView
 

@@ -74,6 +74,8 @@ def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfi
         "num_labelled_frames": float(counts.num_labelled_frames),
         "num_scenes": float(counts.num_scenes),
         "num_boxes": float(counts.num_boxes),
+        "num_sources": float(len(analysis.drives.sources)),
+        "num_duplicates": float(analysis.drives.num_duplicates),
         "num_gaps": float(len(analysis.coverage.gaps)),
         "share_of_requirement_met": analysis.coverage.share_met,
     }

@@ -1,5 +1,6 @@
 """Distributions, coverage and requests, counted by hand on a few boxes."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import pytest
 from admlops.analysis.analysis import Analysis, analyze_dataset, render_analysis
 from admlops.analysis.coverage import measure_coverage, request_collection
 from admlops.analysis.distributions import count_distributions
+from admlops.analysis.drives import describe_drives
 from admlops.analysis.requirement import Requirement, RequirementRow
 from admlops.errors import ConfigError
 from admlops.lake.store import Dataset
 from admlops.steps.analyze import AnalyzeConfig, AnalyzeInputs, AnalyzeOutputs, analyze
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import Frame, FrameKey
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey
 
 
 def _frame(index: int, names: list[str] | None, ranges_m=(), tags=("clear",), **more) -> Frame:
@@ -153,3 +155,51 @@ def test_a_wrong_requirement_names_the_field(tmp_path: Path, dataset: Dataset) -
     outputs = AnalyzeOutputs(tmp_path / "analysis")
     with pytest.raises(ConfigError, match="range_edges_m must rise"):
         analyze(AnalyzeInputs(tmp_path / "dataset.json"), outputs, config)
+
+
+def _drive(number: int, scene: str, x_m: float, source: str, names: list[str], **more) -> Frame:
+    """A frame of a drive along x, ten frames a second, at nine in the morning."""
+    pose = np.eye(4)
+    pose[:2, 3] = x_m, 7.0
+    tracks = np.array([f"t{row}" for row in range(len(names))], dtype=object)
+    boxes = Boxes.make(
+        np.zeros((len(names), 3)), np.ones((len(names), 3)), np.zeros(len(names)), names
+    ).replace(track_id=tracks)
+    start_ns = 1_700_039_000_000_000_000
+    key = FrameKey("log", scene, start_ns + number * 100_000_000)
+    return Frame(key, str(number), pose, boxes=boxes, source=source, split="train", **more)
+
+
+def test_drives_by_hand(tmp_path: Path) -> None:
+    """Three frames at 12 m/s, two parked, and a scene without poses that tells no speed."""
+    image = CameraImage(CalibratedSensor("c", "camera", np.eye(4)), b"same", 8, 8)
+    frames = [_drive(n, "moving", 1.2 * n, "/data/a", ["car", "person"]) for n in range(3)]
+    frames += [_drive(n, "parked", 5.0, "/data/b", ["car"], camera=image) for n in range(2)]
+    frames.append(dataclasses.replace(_frame(0, ["car"], (5.0,)), source="/data/b"))
+    dataset = Dataset.create(str(tmp_path / "lake"))
+    dataset.append(frames)
+    found = describe_drives(dataset)
+    by_name = {item.name: item for item in found.histograms}
+    assert by_name["ego_speed"].counts == {"train": (1, 0, 0, 2, 0, 0, 0)}
+    assert by_name["hour"].labels[3] == "9-12"
+    assert by_name["hour"].counts == {"train": (0, 0, 0, 5, 0, 0, 0, 0)}
+    assert by_name["track_length"].counts == {
+        "car": (0, 2, 0, 0, 0, 0, 0),
+        "person": (0, 1, 0, 0, 0, 0, 0),
+    }
+    assert by_name["front_camera"].counts["car"] == (0, 6)
+    assert by_name["sources"].counts == {"a": (3, 3), "b": (3, 0)}
+    assert "category_2d" not in by_name
+    assert [(item.source, item.num_frames, item.num_boxes) for item in found.sources] == [
+        ("/data/a", 3, 6),
+        ("/data/b", 3, 3),
+    ]
+    assert found.co_occurrence.categories == ("car", "person")
+    assert found.co_occurrence.num_frames == ((6, 3), (3, 3))
+    assert found.num_duplicates == 1
+
+
+def test_nothing_is_known_of_drives_in_an_empty_dataset(tmp_path: Path) -> None:
+    found = describe_drives(Dataset.create(str(tmp_path / "lake")))
+    assert (found.histograms, found.sources, found.num_duplicates) == ((), (), 0)
+    assert found.co_occurrence.categories == ()

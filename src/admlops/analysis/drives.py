@@ -1,0 +1,188 @@
+"""What is known of drives as wholes: speed, hours, tracks, sources, copies, company."""
+
+from itertools import pairwise
+
+import pyarrow as pa
+
+from admlops.analysis.histogram import Histogram, bin_sql, make_histogram, span_labels
+from admlops.config import Config
+from admlops.lake.store import Dataset
+
+SPEED_EDGES_MPS = (0, 1, 5, 10, 15, 20, 30)
+TRACK_EDGES = (1, 2, 5, 10, 20, 50, 100)
+HOURS_PER_BIN = 3
+MAX_STEP_S = 2.0
+"""Frames farther apart say nothing about speed."""
+MAX_SOURCES = 20
+_FIRST_NS, _LAST_NS = 946_684_800_000_000_000, 4_102_444_800_000_000_000
+"""From 2000 to 2100: other times are counters, not clocks."""
+
+
+class SourceCounts(Config):
+    """What one source gave."""
+
+    source: str
+    """Folder, file or simulation that frames came from."""
+    num_frames: int
+    """Frames."""
+    num_labelled_frames: int
+    """Frames with labels."""
+    num_scenes: int
+    """Scenes."""
+    num_boxes: int
+    """Boxes in space and in images."""
+
+
+class CoOccurrence(Config):
+    """How many frames hold boxes of two categories."""
+
+    categories: tuple[str, ...]
+    """Names, in order."""
+    num_frames: tuple[tuple[int, ...], ...]
+    """By category and category; on the diagonal, frames that hold the category."""
+
+
+class Drives(Config):
+    """What a dataset version holds beside single frames and boxes."""
+
+    histograms: tuple[Histogram, ...]
+    """One per property."""
+    sources: tuple[SourceCounts, ...]
+    """The largest first."""
+    co_occurrence: CoOccurrence
+    """Categories that appear together."""
+    num_duplicates: int
+    """Frames whose sensor data another frame has too."""
+
+
+def describe_drives(dataset: Dataset) -> Drives:
+    """Count what goes beyond single frames and boxes, where the data lies."""
+    histograms = (
+        _speeds(dataset),
+        _hours(dataset),
+        _tracks(dataset),
+        _views(dataset),
+        _image_boxes(dataset),
+        _categories_by_source(dataset),
+    )
+    return Drives(
+        histograms=tuple(item for item in histograms if item.counts),
+        sources=_sources(dataset),
+        co_occurrence=_co_occurrence(dataset),
+        num_duplicates=_count_duplicates(dataset),
+    )
+
+
+def _speeds(dataset: Dataset) -> Histogram:
+    """Return frames by the speed since the frame before; scenes without poses are left out."""
+    speed = bin_sql("speed_mps", SPEED_EDGES_MPS)
+    table = dataset.query(
+        "WITH moves AS (SELECT coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608
+        "max(abs(ego_x_m) + abs(ego_y_m)) OVER drive > 0 AS has_poses, "
+        "sqrt(power(ego_x_m - lag(ego_x_m) OVER steps, 2) + "
+        "power(ego_y_m - lag(ego_y_m) OVER steps, 2)) AS step_m, "
+        "(timestamp_ns - lag(timestamp_ns) OVER steps) * 1e-9 AS step_s FROM frames "
+        "WINDOW drive AS (PARTITION BY log, scene), "
+        "steps AS (PARTITION BY log, scene ORDER BY timestamp_ns)), "
+        "speeds AS (SELECT series, step_m / step_s AS speed_mps FROM moves "
+        f"WHERE has_poses AND step_s > 0 AND step_s <= {MAX_STEP_S}) "
+        f"SELECT {speed} AS bin, series, count(*) AS n FROM speeds GROUP BY ALL"
+    )
+    edges = [f"{low}-{high}" for low, high in pairwise(SPEED_EDGES_MPS)]
+    labels = [*edges, f"{SPEED_EDGES_MPS[-1]}+"]
+    return make_histogram("ego_speed", "Frames by speed of the vehicle", "m/s", labels, table)
+
+
+def _hours(dataset: Dataset) -> Histogram:
+    hour = f"(timestamp_ns // 3600000000000 % 24 // {HOURS_PER_BIN})::INT"
+    table = dataset.query(
+        f"SELECT {hour} AS bin, coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608
+        f"count(*) AS n FROM frames WHERE timestamp_ns BETWEEN {_FIRST_NS} AND {_LAST_NS} "
+        "GROUP BY ALL"
+    )
+    labels = [f"{hour}-{hour + HOURS_PER_BIN}" for hour in range(0, 24, HOURS_PER_BIN)]
+    return make_histogram("hour", "Frames by time of day", "hour, UTC", labels, table)
+
+
+def _tracks(dataset: Dataset) -> Histogram:
+    table = dataset.query(
+        f"SELECT {bin_sql('num_frames', TRACK_EDGES)} AS bin, series, count(*) AS n FROM ("  # noqa: S608
+        "SELECT mode(category) AS series, count(*) AS num_frames FROM boxes "
+        "WHERE track_id <> '' GROUP BY log, scene, track_id) GROUP BY ALL"
+    )
+    title, unit = "Tracks by length", "labelled frames of the track"
+    return make_histogram("track_length", title, unit, span_labels(TRACK_EDGES), table)
+
+
+def _views(dataset: Dataset) -> Histogram:
+    table = dataset.query(
+        "SELECT CASE WHEN left_px IS NULL THEN 1 ELSE 0 END AS bin, category AS series, "
+        "count(*) AS n FROM boxes GROUP BY ALL"
+    )
+    labels = ("in its image", "outside")
+    return make_histogram("front_camera", "Boxes by the front camera's view", "", labels, table)
+
+
+def _image_boxes(dataset: Dataset) -> Histogram:
+    table = dataset.query(
+        "SELECT category AS bin, 'boxes' AS series, count(*) AS n FROM boxes_2d "
+        "GROUP BY ALL ORDER BY bin"
+    )
+    title = "Boxes in images by category"
+    return make_histogram("category_2d", title, "category", table["bin"].to_pylist(), table)
+
+
+def _categories_by_source(dataset: Dataset) -> Histogram:
+    """Return boxes by category, one series per source; nothing where there is one source."""
+    table = dataset.query(
+        "WITH kinds AS (SELECT log, scene, timestamp_ns, category FROM boxes UNION ALL "
+        "SELECT log, scene, timestamp_ns, category FROM boxes_2d) "
+        "SELECT kinds.category AS bin, frames.source AS series, count(*) AS n "
+        "FROM kinds JOIN frames USING (log, scene, timestamp_ns) GROUP BY ALL ORDER BY bin"
+    )
+    if len(set(table["series"].to_pylist())) < 2:
+        table = table.slice(0, 0)
+    table = table.set_column(
+        1, "series", pa.array(_short(table["series"].to_pylist()), pa.string())
+    )
+    labels = list(dict.fromkeys(table["bin"].to_pylist()))
+    return make_histogram("sources", "Boxes by source", "category", labels, table)
+
+
+def _short(sources: list[str]) -> list[str]:
+    """Return the last part of each path, or the whole where two would be the same."""
+    last = {source: source.rstrip("/").rsplit("/", 1)[-1] for source in sources}
+    is_clear = len(set(last.values())) == len(last)
+    return [last[source] if is_clear else source for source in sources]
+
+
+def _sources(dataset: Dataset) -> tuple[SourceCounts, ...]:
+    table = dataset.query(
+        "SELECT source, count(*) AS num_frames, "  # noqa: S608
+        "count(*) FILTER (is_keyframe) AS num_labelled_frames, "
+        "count(DISTINCT (log, scene)) AS num_scenes, "
+        "sum(coalesce(num_boxes, 0) + coalesce(num_boxes_2d, 0))::BIGINT AS num_boxes "
+        f"FROM frames GROUP BY source ORDER BY num_frames DESC, source LIMIT {MAX_SOURCES}"
+    )
+    return tuple(SourceCounts.parse(row) for row in table.to_pylist())
+
+
+def _co_occurrence(dataset: Dataset) -> CoOccurrence:
+    table = dataset.query(
+        "WITH held AS (SELECT DISTINCT log, scene, timestamp_ns, category FROM boxes) "
+        "SELECT a.category AS one, b.category AS other, count(*) AS n FROM held a JOIN held b "
+        "USING (log, scene, timestamp_ns) GROUP BY ALL"
+    ).to_pylist()
+    names = sorted({row["one"] for row in table})
+    counts = {(row["one"], row["other"]): row["n"] for row in table}
+    rows = tuple(tuple(counts.get((one, other), 0) for other in names) for one in names)
+    return CoOccurrence(categories=tuple(names), num_frames=rows)
+
+
+def _count_duplicates(dataset: Dataset) -> int:
+    """Return how many frames repeat others' sensor data; frames without any are not compared."""
+    table = dataset.query(
+        "SELECT coalesce(sum(n - 1), 0)::BIGINT AS n FROM (SELECT count(*) AS n FROM frames "
+        "WHERE lidar_num_points > 0 OR camera_width_px > 0 GROUP BY sensor_digest)"
+    )
+    return int(table["n"][0].as_py())
