@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import yaml
-from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from admlops.errors import ConfigError
