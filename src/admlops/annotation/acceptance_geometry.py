@@ -23,6 +23,8 @@ _LOW_SHARE = 0.05
 _SHIFT_STEP_M = 0.25
 _RIM_M = 0.25
 _ABOVE_GROUND_M = 0.2
+_TIGHT_SHARE = 0.08
+"""Points right outside a box, per point inside, with which it cuts through nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ class GeometryRules:
         own = int((np.abs(local) <= row_7[3:5] / 2 + _RIM_M).all(axis=1).sum())
         is_whole = around <= self.limits.max_rim_share * inside
         here = len(offsets) // 2
-        if is_whole[here] and inside[here] >= self.limits.min_fit_points:
+        is_tight = around[here] <= _TIGHT_SHARE * inside[here]
+        if is_tight and inside[here] >= self.limits.min_fit_points:
             return None  # it holds an object of its own, whatever stands beside it
         best = int(np.argmax(np.where(is_whole, inside, -1)))
         count = int(inside[best])
