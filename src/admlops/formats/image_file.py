@@ -3,6 +3,7 @@
 import struct
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+_MIN_PNG_BYTES = 24
 _JPEG_START = b"\xff\xd8"
 _NO_FRAME = {0xC4, 0xC8, 0xCC}
 
@@ -14,7 +15,7 @@ def image_size_px(encoded: bytes) -> tuple[int, int]:
         ValueError: it is neither, or it is cut.
     """
     if encoded.startswith(_PNG_START):
-        if b"IEND" not in encoded[-16:]:
+        if b"IEND" not in encoded[-16:] or len(encoded) < _MIN_PNG_BYTES:
             raise ValueError("the PNG file is cut")
         width, height = struct.unpack(">II", encoded[16:24])
         return int(width), int(height)

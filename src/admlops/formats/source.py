@@ -24,6 +24,8 @@ class ReadOptions(Config):
     """Whose images are read."""
     keyframes_only: bool = False
     """Whether frames between the annotated ones are passed over."""
+    lidar_returns: Literal["all", "first"] = "all"
+    """Which returns of a lidar pulse become points, where the source tells them apart."""
 
 
 Mapped = Counter[tuple[str, str]]

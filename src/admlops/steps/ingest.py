@@ -69,11 +69,16 @@ class IngestConfig(Config):
     """Whose images are read, where the source has several."""
     keyframes_only: bool = False
     """Whether frames between the annotated ones are passed over."""
+    lidar_returns: Literal["all", "first"] = "all"
+    """Which returns of a lidar pulse become points, where the source tells them apart (Waymo)."""
 
     def options(self) -> ReadOptions:
         """Return what of the source is read."""
         return ReadOptions(
-            categories=self.categories, cameras=self.cameras, keyframes_only=self.keyframes_only
+            categories=self.categories,
+            cameras=self.cameras,
+            keyframes_only=self.keyframes_only,
+            lidar_returns=self.lidar_returns,
         )
 
 

@@ -15,6 +15,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "kitti_raw": "admlops.formats.kitti_raw.source",
         "kitti_tracking": "admlops.formats.kitti_tracking.source",
         "recording": "admlops.recordings.source",
+        "waymo": "admlops.formats.waymo.source",
         "bdd100k": "admlops.formats.bdd100k.source",
         "coco": "admlops.formats.coco.source",
         "cvat": "admlops.formats.cvat.source",
