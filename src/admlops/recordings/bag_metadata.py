@@ -66,8 +66,8 @@ def _parse(values: Mapping[str, Any], folder: Path) -> BagMetadata:
         raise DataError(
             f"{folder}: version {version} of {METADATA_FILE}; 1 to {MAX_VERSION} is read"
         )
-    mode = str(values.get("compression_mode") or "").lower()
-    compression = str(values.get("compression_format") or "").lower()
+    mode = _text(values.get("compression_mode") or "").lower()
+    compression = _text(values.get("compression_format") or "").lower()
     if mode not in _COMPRESSION_MODES or (mode in ("file", "message") and compression != "zstd"):
         raise DataError(
             f"{folder}: compression {compression!r} by {mode!r}; zstd by file or message"
@@ -77,11 +77,20 @@ def _parse(values: Mapping[str, Any], folder: Path) -> BagMetadata:
         for topic in values["topics_with_message_count"]
     ]
     return BagMetadata(
-        files=tuple(_inside(folder, str(name)) for name in values["relative_file_paths"]),
-        num_messages={str(topic["name"]): count for topic, count in topics},
-        encodings={str(topic["name"]): str(topic["serialization_format"]) for topic, _ in topics},
+        files=tuple(_inside(folder, _text(name)) for name in values["relative_file_paths"]),
+        num_messages={_text(topic["name"]): count for topic, count in topics},
+        encodings={
+            _text(topic["name"]): _text(topic["serialization_format"]) for topic, _ in topics
+        },
         compression_mode="" if mode == "none" else mode,
     )
+
+
+def _text(value: object) -> str:
+    """Return a text; nothing else is written out, since nested aliases may grow without bound."""
+    if not isinstance(value, str):
+        raise TypeError(f"a {type(value).__name__} in place of a text")
+    return value
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -172,7 +172,7 @@ def open_recording(path: Path) -> Recording:
             _refuse_unknown_encodings(path, metadata)
             files = metadata.files
         else:
-            files = _files_in(path)
+            files, _ = _entries(path)
     else:
         raise DataError(f"{path}: no such file or folder")
     if not files:
@@ -185,25 +185,26 @@ def open_recording(path: Path) -> Recording:
 def find_recordings(root: Path, max_depth: int = 16) -> list[Path]:
     """Return every recording at or below a path: files, and folders of files that go together.
 
-    A folder with rosbag2's metadata.yaml is one recording, and so is one whose files are numbered
-    parts of one name; other files stand for themselves. Links to folders are not followed.
+    A folder with rosbag2's metadata.yaml is one recording, and so is one whose files are parts of
+    one name, numbered from 0 as rosbag2 does; other files stand for themselves. Links to folders
+    are not followed.
 
     Args:
         root: a file or folder.
         max_depth: how many folders deep to look.
+
+    Raises:
+        DataError: a folder cannot be listed.
     """
     if root.is_file():
         return [root] if _kind(root) in SUFFIXES else []
     if _is_bag_folder(root):
         return [root]
-    files = _files_in(root)
-    is_split = len(files) > 1 and len({_base(file) for file in files}) == 1
-    found = [root] if is_split else [*files]
+    files, folders = _entries(root)
+    found = [root] if _are_parts(files) else [*files]
     if max_depth > 0:
-        with os.scandir(root) as entries:
-            names = sorted(item.name for item in entries if item.is_dir(follow_symlinks=False))
-        for name in names:
-            found += find_recordings(root / name, max_depth - 1)
+        for folder in folders:
+            found += find_recordings(folder, max_depth - 1)
     return found
 
 
@@ -224,9 +225,24 @@ def _refuse_unknown_encodings(path: Path, metadata: BagMetadata) -> None:
         )
 
 
-def _files_in(folder: Path) -> tuple[Path, ...]:
-    files = [file for file in folder.iterdir() if _kind(file) in SUFFIXES and file.is_file()]
-    return tuple(sorted(files, key=_natural_order))
+def _entries(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the files of recordings in a folder, in the order of their parts, and its folders."""
+    try:
+        with os.scandir(folder) as found:
+            entries = [(Path(item.path), item.is_dir(follow_symlinks=False)) for item in found]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
+    files = [path for path, is_dir in entries if _kind(path) in SUFFIXES and path.is_file()]
+    folders = sorted(path for path, is_dir in entries if is_dir)
+    return tuple(sorted(files, key=_natural_order)), tuple(folders)
+
+
+def _are_parts(files: tuple[Path, ...]) -> bool:
+    """Return whether files are numbered parts, from 0 on, of one recording."""
+    parts = [re.fullmatch(r"(.*)_(\d+)", _stem(file)) for file in files]
+    found = [(part[1], int(part[2])) for part in parts if part]
+    is_one = len({name for name, _ in found}) == 1 and len({_kind(file) for file in files}) == 1
+    return len(files) > 1 and is_one and [number for _, number in found] == [*range(len(files))]
 
 
 def _kind(file: Path) -> str:
@@ -237,12 +253,7 @@ def _stem(file: Path) -> str:
     return Path(file.stem).stem if file.suffix == _PACKED_SUFFIX else file.stem
 
 
-def _base(file: Path) -> str:
-    """Return the name without the number of a part: "drive" for "drive_12.mcap"."""
-    return re.sub(r"_\d+$", "", _stem(file)) + _kind(file)
-
-
 def _natural_order(file: Path) -> list[tuple[int, str]]:
     """Sort "part_10" behind "part_9"."""
     parts = re.split(r"(\d+)", file.name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

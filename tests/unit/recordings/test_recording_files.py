@@ -141,6 +141,23 @@ def test_metadata_that_leads_out_of_the_folder_is_refused(write_rosbag2, tmp_pat
         open_recording(path)
 
 
+def test_metadata_that_grows_without_bound_is_refused_at_once(write_rosbag2):
+    path = write_rosbag2()
+    bomb = ["bomb:", "  - &a0 [x, x, x, x, x, x, x, x, x]"]
+    bomb += [f"  - &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    metadata = path / "metadata.yaml"
+    text = metadata.read_text().replace("name: /chatter", "name: *a29")
+    metadata.write_text("\n".join(bomb) + "\n" + text)
+    with pytest.raises(DataError, match="a list in place of a text"):
+        open_recording(path)
+    metadata.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not valid YAML"):
+        open_recording(path)
+    metadata.write_text(text.replace("version: 8", "version: 99").replace("*a29", "/chatter"))
+    with pytest.raises(DataError, match="version 99"):
+        open_recording(path)
+
+
 def test_counts_are_compared_with_the_metadata(write_rosbag2):
     path = write_rosbag2()
     metadata = path / "metadata.yaml"
@@ -151,11 +168,21 @@ def test_counts_are_compared_with_the_metadata(write_rosbag2):
 
 
 def test_numbered_parts_are_one_recording_and_others_stand_alone(tmp_path):
-    for name in ("a/part_2.mcap", "a/part_10.mcap", "b/one.mcap", "b/two.bag", "c/notes.txt"):
+    names = [*(f"a/part_{number}.mcap" for number in range(11)), "b/one.mcap", "b/two.bag"]
+    names += ["c/notes.txt", "d/drive_1.mcap", "d/drive_2.mcap", "e/²_0.mcap", "e/³_1.mcap"]
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(b"\x89MCAP0\r\n")
     found = [str(path.relative_to(tmp_path)) for path in find_recordings(tmp_path)]
-    assert found == ["a", "b/one.mcap", "b/two.bag"]
+    assert found[:3] == ["a", "b/one.mcap", "b/two.bag"]
+    assert found[3:5] == ["d/drive_1.mcap", "d/drive_2.mcap"]
+    assert sorted(found[5:]) == ["e/²_0.mcap", "e/³_1.mcap"]
+    with open_recording(tmp_path / "a") as recording:
+        assert [file.name for file in recording.files][8:] == [
+            "part_8.mcap",
+            "part_9.mcap",
+            "part_10.mcap",
+        ]
 
 
 EXPECTED = {
