@@ -76,7 +76,7 @@ lock: ## Rewrite the lock files from fresh environments.
 	.venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -v "^pip==" | sed 's/+cpu$$//' > requirements/dev.txt
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet -r requirements/triton.in
-	.venv-lock/bin/python -m pip freeze --all | grep -v "^pip==" > requirements/triton.txt
+	.venv-lock/bin/python -m pip freeze > requirements/triton.txt
 	rm -rf .venv-lock
 
 manifests: $(READY) ## Build every overlay, validate it against Kubernetes' schemas, check the rules.
