@@ -3,8 +3,9 @@
 IDs are stable: a rule that goes away leaves its number unused. Areas are `READ` (reading any
 format), `KITTI` (reading the KITTI object format), `REC` (recordings), `FRAME` (sensor data), `BOX`
 (single boxes), `LABEL` (labels as a whole), `MODEL` (labels against a detector's configuration),
-`SPLIT` (train against val) and `ANNO` (labels against the definition of their dataset, deliveries)
-and `EXCH` (files in which labels are exchanged).
+`SPLIT` (train against val), `ANNO` (labels against the definition of their dataset, deliveries),
+`EXCH` (files in which labels are exchanged), `SCRN` (what is worth keeping of a drive), `PRIV`
+(what must never be kept), `TRIG` (clips of drives) and `CALIB` (sensors against each other).
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from admlops.checks.delivery_rules import DELIVERY_ROWS
 from admlops.checks.exchange_rules import EXCHANGE_ROWS
 from admlops.checks.reading_rules import READING_ROWS
 from admlops.checks.recording_rules import RECORDING_ROWS
+from admlops.checks.screening_rules import SCREENING_ROWS
 from admlops.structures.finding import Finding, Rule, Severity
 
 _FRAME_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
@@ -365,6 +367,7 @@ RULES: Mapping[str, Rule] = _table(
     RECORDING_ROWS,
     EXCHANGE_ROWS,
     DELIVERY_ROWS,
+    SCREENING_ROWS,
 )
 
 

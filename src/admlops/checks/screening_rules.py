@@ -1,0 +1,42 @@
+"""Rules about what is worth keeping of recorded frames, and what must never be kept."""
+
+from admlops.structures.finding import Severity
+
+SCREENING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
+    (
+        "SCRN001",
+        "warning",
+        "Images of a kept frame are sharp",
+        "Clean and focus the camera; lower screening.min_sharpness for scenes without texture",
+    ),
+    (
+        "SCRN002",
+        "warning",
+        "Images of a kept frame are neither too dark nor too bright to see anything",
+        "Check exposure control; raise screening.max_dark_share for night drives",
+    ),
+    (
+        "SCRN003",
+        "warning",
+        "The sensors of a kept frame see something",
+        "Look at the sensor: it is covered, unplugged, or its driver publishes blanks",
+    ),
+    (
+        "SCRN004",
+        "info",
+        "A kept frame differs from the one that was kept before it",
+        "Nothing needs to be done: it shows nothing new",
+    ),
+    (
+        "SCRN005",
+        "info",
+        "The vehicle has not been standing for long when a frame is kept",
+        "Nothing needs to be done; raise screening.parked_after_s to keep more of it",
+    ),
+    (
+        "SCRN006",
+        "warning",
+        "Every image of a kept frame can be decoded",
+        "Look at the camera and its driver; the file is damaged inside",
+    ),
+)
