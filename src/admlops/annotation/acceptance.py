@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,8 @@ class Check(Config):
     """Whether it is reached."""
     text: str
     """The same in words."""
+    drawn: tuple[str, ...] = ()
+    """Of a sample, the boxes that were drawn, as frame and number: for people who look again."""
 
 
 class Acceptance(Config):
@@ -219,8 +221,7 @@ def _checks(
     agreement: GoldAgreement,
     given: tuple[Delivery, DatasetDefinition, AcceptanceConfig],
 ) -> list[Check]:
-    delivery, definition, config = given
-    rules = definition.acceptance
+    rules = given[1].acceptance
     bad: Mapping[DefectClass, set[Unit]] = {
         name: {item.unit for item in defects if item.defect_class == name} for name in CLASSES
     }
@@ -231,16 +232,7 @@ def _checks(
         Check(name="critical", value=num_critical, limit=0, passed=not num_critical, text=text)
     ]
     if units:
-        level = rules.inspection_level
-        for name, aql in (("major", rules.aql_percent), ("minor", config.minor_aql_percent)):
-            plan = plan_sampling(len(units), aql, level)
-            seed = _seed(config.seed, delivery.digest, name)
-            drawn = {units[index] for index in draw_sample(plan, seed).tolist()}
-            count = len(drawn & bad["major" if name == "major" else "minor"])
-            text = f"{count} of {plan.sample_size} boxes drawn from {len(units)} have {name} "
-            text += f"defects, at most {plan.acceptance_number} may (AQL {plan.aql:g}, level "
-            text += f"{level}, code {plan.code_letter})"
-            checks.append(_at_most(f"{name}_sample", count, plan.acceptance_number, text))
+        checks += _sample_checks(units, bad, given)
         for name, limit in (("error", rules.max_error_rate), ("warning", rules.max_warning_rate)):
             grave = bad["critical"] | bad["major"] if name == "error" else bad["minor"]
             rate = len(grave & set(units)) / len(units)
@@ -257,6 +249,29 @@ def _checks(
                 Check(name=f"gold_{name}", value=value, limit=least, passed=passed, text=text)
             )
     return checks
+
+
+def _sample_checks(
+    units: Sequence[Unit],
+    bad: Mapping[DefectClass, set[Unit]],
+    given: tuple[Delivery, DatasetDefinition, AcceptanceConfig],
+) -> Iterator[Check]:
+    delivery, definition, config = given
+    level = definition.acceptance.inspection_level
+    limits: Mapping[DefectClass, float] = {
+        "major": definition.acceptance.aql_percent,
+        "minor": config.minor_aql_percent,
+    }
+    for name, aql in limits.items():
+        plan = plan_sampling(len(units), aql, level)
+        places = draw_sample(plan, _seed(config.seed, delivery.digest, name))
+        drawn = [units[place] for place in places.tolist()]
+        count = len(set(drawn) & bad[name])
+        text = f"{count} of {plan.sample_size} boxes drawn from {len(units)} have {name} "
+        text += f"defects, at most {plan.acceptance_number} may (AQL {plan.aql:g}, level "
+        text += f"{level}, code {plan.code_letter})"
+        check = _at_most(f"{name}_sample", count, plan.acceptance_number, text)
+        yield check.replace(drawn=tuple(f"{frame} {item}" for frame, item in drawn))
 
 
 def _at_most(name: str, value: float, limit: float, text: str) -> Check:

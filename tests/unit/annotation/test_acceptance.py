@@ -222,6 +222,9 @@ def test_one_bad_box_among_few_passes_the_sample_and_fails_the_rate():
     assert not by_name["error_rate"].passed
     assert by_name["major_sample"].text.startswith(("0 of 8", "1 of 8"))
     assert "AQL 1.5, level II, code D" in by_name["major_sample"].text
+    drawn = by_name["major_sample"].drawn
+    assert len(set(drawn)) == 8
+    assert set(drawn) <= {f"{n:06d} {row}" for n in range(COUNT) for row in range(4)}
 
 
 def test_the_sample_depends_on_the_delivery_and_the_seed():

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -145,6 +146,8 @@ def test_a_vendor_delivers_later_and_by_hand(desk):
     run(desk, "simulated", {})  # somebody labels the package
     delivered = folder / "delivery" / "labels.json"
     assert len(read_openlabel(delivered).frames) == len(POOL) + 3
+    schema = json.loads((folder / "package" / "delivery_schema.json").read_text())
+    jsonschema.validate(json.loads(delivered.read_text()), schema)
     late = run(desk, "late")
     assert late["accepted"] == 1
     assert late["num_changed"] == 0
