@@ -11,6 +11,7 @@ from admlops.analysis.drawing import as_svg, drawing
 from admlops.analysis.pages import render_page
 from admlops.files import write_atomically
 from admlops.recordings.quality import RecordingQuality, SensorQuality
+from admlops.structures.finding import Finding
 
 QUALITY_FILE = "quality.json"
 QUALITY_PAGE = "quality.html"
@@ -18,15 +19,28 @@ QUALITY_PAGE = "quality.html"
 _MAP = LinearSegmentedColormap.from_list("activity", ["#b42318", "#f2c94c", "#0b7a53"])
 
 
-def write_quality(folder: Path, qualities: Sequence[RecordingQuality]) -> None:
-    """Write `quality.json` and `quality.html` about recordings into a folder."""
-    values = [quality.to_json_dict() for quality in qualities]
-    write_atomically(folder / QUALITY_FILE, json.dumps({"recordings": values}, indent=1) + "\n")
-    write_atomically(folder / QUALITY_PAGE, render_quality(qualities))
+def write_quality(
+    folder: Path, qualities: Sequence[RecordingQuality], unreadable: Sequence[Finding] = ()
+) -> None:
+    """Write `quality.json` and `quality.html` into a folder.
+
+    Args:
+        folder: where to.
+        qualities: of the recordings that could be read.
+        unreadable: why others could not (REC001).
+    """
+    values = {
+        "recordings": [quality.to_json_dict() for quality in qualities],
+        "unreadable": [finding.to_json_dict() for finding in unreadable],
+    }
+    write_atomically(folder / QUALITY_FILE, json.dumps(values, indent=1) + "\n")
+    write_atomically(folder / QUALITY_PAGE, render_quality(qualities, unreadable))
 
 
-def render_quality(qualities: Sequence[RecordingQuality]) -> str:
-    """Return the page."""
+def render_quality(
+    qualities: Sequence[RecordingQuality], unreadable: Sequence[Finding] = ()
+) -> str:
+    """Return the page; the arguments are those of `write_quality`."""
     recordings = [
         {
             "quality": quality,
@@ -37,14 +51,15 @@ def render_quality(qualities: Sequence[RecordingQuality]) -> str:
     ]
     num_accepted = sum(quality.is_accepted for quality in qualities)
     num_frames = sum(quality.num_frames for quality in qualities if quality.is_accepted)
+    num_recordings = len(qualities) + len(unreadable)
     cards = [
-        ("recordings", f"{len(qualities):,}", ""),
-        ("accepted", f"{num_accepted:,}", "good" if num_accepted == len(qualities) else "bad"),
+        ("recordings", f"{num_recordings:,}", ""),
+        ("accepted", f"{num_accepted:,}", "good" if num_accepted == num_recordings else "bad"),
         ("recorded", _duration(sum(quality.duration_s for quality in qualities)), ""),
         ("messages", f"{sum(quality.num_messages for quality in qualities):,}", ""),
         ("frames accepted", f"{num_frames:,}", ""),
     ]
-    return render_page("recordings.html", cards=cards, recordings=recordings)
+    return render_page("recordings.html", cards=cards, recordings=recordings, unreadable=unreadable)
 
 
 def draw_activity(quality: RecordingQuality) -> str:

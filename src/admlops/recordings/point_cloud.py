@@ -11,6 +11,7 @@ from admlops.errors import DataError
 TimeUnit = Literal["auto", "s", "us", "ns"]
 
 MAX_POINTS = 20_000_000
+_MAX_POINT_BYTES = 65_536
 
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 _INTENSITY_NAMES = ("intensity", "i", "reflectivity", "intensities")
@@ -138,6 +139,8 @@ def _as_table(raw: RawCloud) -> NDArray[np.void]:
 
 
 def _point_dtype(raw: RawCloud) -> np.dtype[np.void]:
+    if not 0 < raw.point_step <= _MAX_POINT_BYTES:
+        raise DataError(f"points of {raw.point_step} bytes; 1 to {_MAX_POINT_BYTES} are read")
     order = ">" if raw.is_bigendian else "<"
     names, formats, offsets = [], [], []
     for item in raw.fields:

@@ -73,6 +73,7 @@ class RecordingSource:
         findings: what is wrong with the recordings as wholes.
         num_refused: frames of the refused ones; at least one each.
         qualities: of every recording that could be opened, in order.
+        unreadable: why others could not; these findings are among `findings`.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class RecordingSource:
         self.root = root
         self.num_refused = 0
         self.qualities: list[RecordingQuality] = []
+        self.unreadable: list[Finding] = []
         self._logs: list[_Log] = []
         self._last_log = 0
         findings: list[Finding] = []
@@ -111,7 +113,8 @@ class RecordingSource:
                 builder, quality = examine(recording, config, options)
         except DataError as error:
             self.num_refused += 1
-            return (find("REC001", str(path), str(error).removeprefix("REC001 ")),)
+            self.unreadable.append(find("REC001", str(path), _reason(error, path)))
+            return (self.unreadable[-1],)
         self.qualities.append(quality)
         if quality.is_accepted or config.accept_poor:
             self._logs.append(_Log(builder, quality))
@@ -138,6 +141,11 @@ class RecordingSource:
             self._last_log = log
         first = int(self._ends[log - 1]) if log else 0
         return self._logs[log].builder.build(index - first)
+
+
+def _reason(error: DataError, path: Path) -> str:
+    """Return what an error says without the rule and the path, which are told beside it."""
+    return str(error).removeprefix("REC001 ").removeprefix(f"{path}: ")
 
 
 def looks_like(root: Path) -> bool:

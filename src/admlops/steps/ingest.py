@@ -128,7 +128,7 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
         if isinstance(opened.frames, RecordingSource):
             from admlops.analysis.recording_page import write_quality
 
-            write_quality(draft, opened.frames.qualities)
+            write_quality(draft, opened.frames.qualities, opened.frames.unreadable)
     share = intake.num_quarantined / intake.num_listed
     if share > config.max_quarantine_share:
         raise DataError(_explain(intake, share, config, outputs.findings))

@@ -55,6 +55,13 @@ def test_a_recording_without_sensors_has_a_page():
     assert render_quality([]).startswith("<!DOCTYPE html>")
 
 
+def test_recordings_that_could_not_be_read_are_listed_first():
+    page = render_quality([quality("drive")], [find("REC001", "drives/cut.mcap", "is empty")])
+    assert page.index("drives/cut.mcap") < page.index("accepted</span></h2>")
+    assert "is empty" in page
+    assert '<div class="card bad"><b>1</b><span>accepted' in page
+
+
 def test_what_was_not_measured_is_null_in_json():
     values = quality("drive").to_json_dict()
     assert values["sensors"][0]["worst_jump_s"] == -4.25

@@ -91,4 +91,7 @@ def test_a_refused_recording_stops_the_step_with_its_rules(collected, tmp_path):
     with pytest.raises(DataError, match="REC001"):
         ingest_into(tmp_path, tmp_path / "cut.mcap")
     quality = json.loads((tmp_path / "findings" / "quality.json").read_text())
-    assert quality == {"recordings": []}
+    assert quality["recordings"] == []
+    (unreadable,) = quality["unreadable"]
+    assert unreadable["where"].endswith("cut.mcap")
+    assert unreadable["what"].startswith("no messages")
