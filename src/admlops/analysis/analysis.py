@@ -83,6 +83,7 @@ def render_analysis(analysis: Analysis) -> str:
             ("labelled frames", f"{counts.num_labelled_frames:,}"),
             ("scenes", f"{counts.num_scenes:,}"),
             ("boxes", f"{counts.num_boxes:,}"),
+            *([("boxes in images", f"{counts.num_boxes_2d:,}")] if counts.num_boxes_2d else []),
             ("repeated frames", f"{analysis.drives.num_duplicates:,}"),
             ("requirement met", f"{analysis.coverage.share_met:.0%}"),
         ],

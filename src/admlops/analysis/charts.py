@@ -138,7 +138,7 @@ def draw_co_occurrence(found: CoOccurrence) -> str:
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_title("Of frames with (row), share that also holds (column)")
+        axes.set_title("Categories together: share of the row's frames")
         return as_svg(figure)
 
 

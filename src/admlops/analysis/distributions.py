@@ -37,7 +37,9 @@ class Distributions(Config):
     num_scenes: int
     """Scenes."""
     num_boxes: int
-    """Boxes."""
+    """Boxes in space."""
+    num_boxes_2d: int = 0
+    """Boxes in images."""
     histograms: tuple[Histogram, ...]
     """One per property."""
     sizes: tuple[SizeQuantiles, ...]
@@ -51,14 +53,16 @@ class Distributions(Config):
 def count_distributions(dataset: Dataset) -> Distributions:
     """Count everything in a few passes over the labels; memory does not grow with the frames."""
     total = dataset.query(
-        "SELECT count(*) AS frames, count(num_boxes) AS labelled, "
-        "count(DISTINCT (log, scene)) AS scenes, coalesce(sum(num_boxes), 0) AS boxes FROM frames"
+        "SELECT count(*) AS frames, count(*) FILTER (is_keyframe) AS labelled, "
+        "count(DISTINCT (log, scene)) AS scenes, coalesce(sum(num_boxes), 0) AS boxes, "
+        "coalesce(sum(num_boxes_2d), 0) AS boxes_2d FROM frames"
     ).to_pylist()[0]
     return Distributions(
         num_frames=total["frames"],
         num_labelled_frames=total["labelled"],
         num_scenes=total["scenes"],
         num_boxes=int(total["boxes"]),
+        num_boxes_2d=int(total["boxes_2d"]),
         histograms=(
             _splits(dataset),
             _conditions(dataset),
@@ -93,7 +97,7 @@ def _boxes_per_frame(dataset: Dataset) -> Histogram:
     edges = (0, 1, 2, 5, 10, 20, 50)
     table = dataset.query(
         f"SELECT {bin_sql('num_boxes', edges)} AS bin, 'frames' AS series, count(*) AS n "  # noqa: S608
-        "FROM frames WHERE is_keyframe GROUP BY ALL"
+        "FROM frames WHERE num_boxes IS NOT NULL GROUP BY ALL"
     )
     labels = span_labels(edges)
     return make_histogram("boxes_per_frame", "Boxes per frame", "boxes in the frame", labels, table)

@@ -94,7 +94,10 @@ def add_legend(figure: Figure, axes: Axes) -> None:
     """Put the legend of the axes below the figure, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
+        longest = max(len(label) for label in labels)
+        columns = max(1, int(figure.get_figwidth() / (0.4 + 0.075 * longest)))
+        columns = min(len(labels), columns, 6)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def draw_stacked_bars(

@@ -1,5 +1,6 @@
 """What is known of drives as wholes: speed, hours, tracks, sources, copies, company."""
 
+import hashlib
 from itertools import pairwise
 
 import pyarrow as pa
@@ -14,6 +15,10 @@ HOURS_PER_BIN = 3
 MAX_STEP_S = 2.0
 """Frames farther apart say nothing about speed."""
 MAX_SOURCES = 20
+MAX_CATEGORIES = 16
+"""Categories that are shown on their own."""
+_NOTHING = hashlib.sha256().hexdigest()
+"""Sensor digest of frames that hold labels alone."""
 _FIRST_NS, _LAST_NS = 946_684_800_000_000_000, 4_102_444_800_000_000_000
 """From 2000 to 2100: other times are counters, not clocks."""
 
@@ -37,7 +42,7 @@ class CoOccurrence(Config):
     """How many frames hold boxes of two categories."""
 
     categories: tuple[str, ...]
-    """Names, in order."""
+    """Names of the largest categories, in order."""
     num_frames: tuple[tuple[int, ...], ...]
     """By category and category; on the diagonal, frames that hold the category."""
 
@@ -128,8 +133,7 @@ def _image_boxes(dataset: Dataset) -> Histogram:
         "SELECT category AS bin, 'boxes' AS series, count(*) AS n FROM boxes_2d "
         "GROUP BY ALL ORDER BY bin"
     )
-    title = "Boxes in images by category"
-    return make_histogram("category_2d", title, "category", table["bin"].to_pylist(), table)
+    return _by_category("category_2d", "Boxes in images by category", table)
 
 
 def _categories_by_source(dataset: Dataset) -> Histogram:
@@ -145,8 +149,17 @@ def _categories_by_source(dataset: Dataset) -> Histogram:
     table = table.set_column(
         1, "series", pa.array(_short(table["series"].to_pylist()), pa.string())
     )
-    labels = list(dict.fromkeys(table["bin"].to_pylist()))
-    return make_histogram("sources", "Boxes by source", "category", labels, table)
+    return _by_category("sources", "Boxes by source", table)
+
+
+def _by_category(key: str, title: str, table: pa.Table) -> Histogram:
+    """Return a histogram of the largest categories, the others together."""
+    totals = table.group_by("bin").aggregate([("n", "sum")]).sort_by([("n_sum", "descending")])
+    largest = totals["bin"].to_pylist()[:MAX_CATEGORIES]
+    shown = [name if name in largest else "others" for name in table["bin"].to_pylist()]
+    labels = sorted(largest) + (["others"] if len(totals) > len(largest) else [])
+    table = table.set_column(table.column_names.index("bin"), "bin", pa.array(shown, pa.string()))
+    return make_histogram(key, title, "category", labels, table)
 
 
 def _short(sources: list[str]) -> list[str]:
@@ -169,7 +182,10 @@ def _sources(dataset: Dataset) -> tuple[SourceCounts, ...]:
 
 def _co_occurrence(dataset: Dataset) -> CoOccurrence:
     table = dataset.query(
-        "WITH held AS (SELECT DISTINCT log, scene, timestamp_ns, category FROM boxes) "
+        "WITH largest AS (SELECT category FROM boxes GROUP BY 1 "  # noqa: S608
+        f"ORDER BY count(*) DESC, 1 LIMIT {MAX_CATEGORIES}), "
+        "held AS (SELECT DISTINCT log, scene, timestamp_ns, category FROM boxes "
+        "WHERE category IN (FROM largest)) "
         "SELECT a.category AS one, b.category AS other, count(*) AS n FROM held a JOIN held b "
         "USING (log, scene, timestamp_ns) GROUP BY ALL"
     ).to_pylist()
@@ -182,7 +198,7 @@ def _co_occurrence(dataset: Dataset) -> CoOccurrence:
 def _count_duplicates(dataset: Dataset) -> int:
     """Return how many frames repeat others' sensor data; frames without any are not compared."""
     table = dataset.query(
-        "SELECT coalesce(sum(n - 1), 0)::BIGINT AS n FROM (SELECT count(*) AS n FROM frames "
-        "WHERE lidar_num_points > 0 OR camera_width_px > 0 GROUP BY sensor_digest)"
+        "SELECT coalesce(sum(n - 1), 0)::BIGINT AS n FROM (SELECT count(*) AS n FROM frames "  # noqa: S608
+        f"WHERE sensor_digest <> '{_NOTHING}' GROUP BY sensor_digest)"
     )
     return int(table["n"][0].as_py())

@@ -74,6 +74,7 @@ def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfi
         "num_labelled_frames": float(counts.num_labelled_frames),
         "num_scenes": float(counts.num_scenes),
         "num_boxes": float(counts.num_boxes),
+        "num_boxes_2d": float(counts.num_boxes_2d),
         "num_sources": float(len(analysis.drives.sources)),
         "num_duplicates": float(analysis.drives.num_duplicates),
         "num_gaps": float(len(analysis.coverage.gaps)),
