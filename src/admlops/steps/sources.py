@@ -14,6 +14,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "kitti_object": "admlops.formats.kitti.source",
         "kitti_raw": "admlops.formats.kitti_raw.source",
         "kitti_tracking": "admlops.formats.kitti_tracking.source",
+        "once": "admlops.formats.once.source",
         "recording": "admlops.recordings.source",
         "waymo": "admlops.formats.waymo.source",
         "bdd100k": "admlops.formats.bdd100k.source",
