@@ -81,7 +81,9 @@ class PackagePlan:
 
 
 def make_key(dataset: Dataset, request: LabelRequest, plan: PackagePlan) -> PackageKey:
-    """Return which frames a package for the request holds; equal requests give equal packages.
+    """Return which frames a package for the request holds.
+
+    Equal requests of equal datasets give equal packages, wherever the dataset is.
 
     Raises:
         DataError: a requested frame is not in the dataset, or too few can be gold.
@@ -96,7 +98,7 @@ def make_key(dataset: Dataset, request: LabelRequest, plan: PackagePlan) -> Pack
     definition = plan.contents.definition
     content = {
         "request": request.request_id,
-        "dataset": dataset.reference,
+        "dataset": dataset.digest,
         "definition": definition.to_json_dict(),
         "gold": [plan.gold, plan.gold_share],
         "start": sorted(map(str, plan.predictions)),

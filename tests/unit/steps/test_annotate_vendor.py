@@ -118,7 +118,7 @@ def test_accepted_labels_are_near_the_truth_and_know_their_points(desk):
 
 
 def test_with_enforce_the_report_is_written_before_the_step_fails(desk):
-    with pytest.raises(GateError, match=r"package-.*Rejected: .*major defects"):
+    with pytest.raises(GateError, match=r"package-.*Rejected: .*severity error"):
         run(desk, "strict", CARELESS, enforce=True)
     assert not json.loads((desk / "strict" / "acceptance.json").read_text())["accepted"]
     assert not (desk / "strict.json").exists()
