@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from admlops.checks.rules import find
 from admlops.errors import DataError
+from admlops.formats.reading import MAX_COORDINATE_M
 from admlops.formats.source import ReadResult
 from admlops.geometry.pose import invert, transform_cloud
 from admlops.geometry.trajectory import compensate_motion
@@ -174,6 +175,7 @@ class FrameBuilder:
         except DataError as error:
             raise _RefusedError("REC019", f"{name}: {error}") from error
         points = cloud.points
+        _require_reach(points, name)
         points[:, 3] = np.clip(points[:, 3] / np.float32(layout.intensity_scale), 0.0, 1.0)
         points = transform_cloud(self.rig.sensors[name].ego_from_sensor, points)
         if not self.index.config.motion_compensation or len(self.rig.way) == 0 or not len(points):
@@ -217,6 +219,13 @@ class FrameBuilder:
                 sensor.distortion,
             )
         return CameraImage(sensor, encoded, width_px, height_px)
+
+
+def _require_reach(points: NDArray[np.float32], name: str) -> None:
+    is_far = (np.abs(points[:, :3]) > MAX_COORDINATE_M).any(axis=1)
+    if is_far.any():
+        what = f"{int(is_far.sum())} of {len(points)} points beyond {MAX_COORDINATE_M:.0f} m"
+        raise _RefusedError("READ004", f"{name}: {what}")
 
 
 class _RefusedError(DataError):

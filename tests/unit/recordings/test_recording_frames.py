@@ -195,6 +195,16 @@ def test_a_frame_whose_sweep_is_empty_is_refused_and_the_rest_read(tmp_path):
     assert results[4].findings[0].rule.rule_id == "REC019"
 
 
+def test_a_sweep_with_points_out_of_reach_is_refused(tmp_path):
+    drive = Drive()
+    drive.cloud = lambda row: points(5, 1e30 if row == 2 else 10.0)
+    source = source_of(drive, tmp_path)
+    (finding,) = source.read(2).findings
+    assert finding.rule.rule_id == "READ004"
+    assert "5 of 5 points beyond 500 m" in finding.what
+    assert source.read(1).frame is not None
+
+
 def test_an_image_of_another_size_than_its_calibration_is_refused(tmp_path, monkeypatch):
     from drives import PNG
 
