@@ -1,10 +1,15 @@
 """The lake on a real S3 server."""
 
+import json
+from urllib.parse import urlsplit
+
 import numpy as np
 import pytest
+from minio import Minio
 from s3_server import free_port, serve_s3
 
 from admlops.errors import DataError, ServiceError
+from admlops.lake.staging import Merge, remove_orphans, stage_frames
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
@@ -57,6 +62,44 @@ def test_a_dataset_on_s3_does_what_a_local_one_does(tmp_path):
     local = Dataset.create(str(tmp_path / "local.lance"))
     local.append(Dataset.open(f"{URI}@v1").iterate(camera=True))
     assert local.digest == Dataset.open(f"{URI}@v1").digest
+
+
+def delete(s3, uri):
+    address = urlsplit(uri)
+    store = Minio(
+        s3["AWS_ENDPOINT_URL"].removeprefix("http://"),
+        s3["AWS_ACCESS_KEY_ID"],
+        s3["AWS_SECRET_ACCESS_KEY"],
+        secure=False,
+    )
+    store.remove_object(address.netloc, address.path.lstrip("/"))
+
+
+def test_shards_are_staged_and_merged_on_s3(s3, tmp_path):
+    shards = [[make_frame(index) for index in numbers] for numbers in (range(5), range(5, 8), [])]
+    stage_frames(URI, shards[0])  # of a killed task: nothing names these files
+    staged = [stage_frames(URI, shard, ["CC0-1.0"]) for shard in shards]
+    assert Dataset.open(URI).num_frames == 0
+    merge = Merge.begin(URI)
+    assert all(merge.take(one) for one in staged)
+    report = merge.commit()
+    assert (report.num_added, report.num_present) == (8, 0)
+    assert remove_orphans(URI) == 0  # the lost files are young
+    local = Dataset.create(str(tmp_path / "local.lance"))
+    local.append(frame for shard in shards for frame in shard)
+    merged = Dataset.open(f"{URI}@{report.version}")
+    assert merged.keys() == local.keys()
+    assert merged.digest == local.digest
+    points = merged.take([7])[0].lidar.points
+    np.testing.assert_array_equal(points, make_frame(7).lidar.points)
+
+    lost = stage_frames(URI, [make_frame(9)])
+    for file in (file for text in lost.fragments for file in json.loads(text)["files"]):
+        delete(s3, f"{URI}/data/{file['path']}")
+    merge = Merge.begin(URI)
+    assert not merge.take(lost)
+    merge.add([make_frame(9)])
+    assert merge.commit().num_added == 1
 
 
 def test_explicit_options_replace_the_environment(s3, monkeypatch):

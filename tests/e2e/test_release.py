@@ -383,6 +383,14 @@ def test_an_overlay_that_cannot_name_a_release_is_refused_before_the_work(publis
         publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)
 
 
+def test_a_rung_that_was_not_built_cannot_be_the_one_that_is_served(published, tmp_path):
+    inputs = VerifyInputs(published.root / "model", published.built, published.dataset)
+    config = VerifyConfig(served="tensorrt", num_frames=1)
+    with pytest.raises(ConfigError, match="'tensorrt' is not in .* there are torch, .*openvino"):
+        verify(inputs, VerifyOutputs(tmp_path / "verification"), config)
+    assert not (tmp_path / "verification").exists()
+
+
 def test_verify_compares_a_canary_with_the_stable_track(published, server, tmp_path, capsys):
     inputs = VerifyInputs(published.root / "model", published.built, published.dataset)
     config = VerifyConfig(
