@@ -2,18 +2,23 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from admlops.errors import DataError
+from admlops.lake.appending import keys_of
 from admlops.lake.encoding import decode_boxes, encode_boxes
-from admlops.lake.schema import BOXES_TYPE
+from admlops.lake.schema import BOXES_TYPE, KEY_COLUMNS
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import FrameKey
 
+VECTORS_FILE = "vectors.parquet"
+"""Name of a detector's features in the predictions of a shard."""
 ROW_GROUP_FRAMES = 512
 
 _SCHEMA = pa.schema(
@@ -65,6 +70,28 @@ def iterate_predictions(path: Path) -> Iterator[tuple[FrameKey, Boxes]]:
                 yield from _decode(batch)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: predictions cannot be read ({error}); predict again") from error
+
+
+def write_vectors(path: Path, vectors: Mapping[FrameKey, NDArray[np.float32]]) -> None:
+    """Write one (D,) vector per frame."""
+    columns = {name: [getattr(key, name) for key in vectors] for name in KEY_COLUMNS}
+    matrix = np.stack([vector.astype(np.float32) for vector in vectors.values()])
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(matrix.reshape(-1)), matrix.shape[1])
+    pq.write_table(pa.table({**columns, "vector": rows}), path)
+
+
+def read_vectors(path: Path) -> dict[FrameKey, NDArray[np.float32]]:
+    """Return what `write_vectors` wrote.
+
+    Raises:
+        DataError: the file is absent or damaged.
+    """
+    try:
+        table = pq.read_table(path).combine_chunks()
+        matrix = table["vector"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        return dict(zip(keys_of(table), matrix, strict=True))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path}: vectors cannot be read ({error}); predict again") from error
 
 
 def _batches(items: Iterable[tuple[FrameKey, Boxes]]) -> Iterator[pa.RecordBatch]:

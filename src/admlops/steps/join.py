@@ -8,7 +8,13 @@ from pathlib import Path
 from admlops.config import Config
 from admlops.errors import DataError
 from admlops.files import digest_file, write_folder_atomically
-from admlops.lake.predictions import iterate_predictions, write_predictions
+from admlops.lake.predictions import (
+    VECTORS_FILE,
+    iterate_predictions,
+    read_vectors,
+    write_predictions,
+)
+from admlops.lake.store import Dataset
 from admlops.steps.shards import SHARD, WHOLE, Shard, list_shards
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
@@ -45,7 +51,8 @@ class JoinConfig(Config):
 def join(inputs: JoinInputs, outputs: JoinOutputs, config: JoinConfig) -> Scores:  # noqa: ARG001 - a step's signature
     """Put the predictions of shards together, in the order of the dataset's rows.
 
-    The result is what predicting all frames at once gives, byte by byte.
+    The result is what predicting all frames at once gives, byte by byte. Features that `predict`
+    was told to embed are added to the dataset, in one new version of it.
 
     Raises:
         DataError: shards are missing, come twice, or are of different models, datasets or settings.
@@ -55,6 +62,7 @@ def join(inputs: JoinInputs, outputs: JoinOutputs, config: JoinConfig) -> Scores
     scores: Counter[str] = Counter()
     for manifest in manifests:
         scores.update(manifest.scores)
+    _add_vectors(parts)
     with write_folder_atomically(outputs.joined) as folder:
         write_predictions(folder / PREDICTIONS_FILE, _items([path for path, _ in parts]))
         provenance = manifests[0].provenance
@@ -67,6 +75,20 @@ def join(inputs: JoinInputs, outputs: JoinOutputs, config: JoinConfig) -> Scores
             scores=dict(scores),
         ).write(folder / MANIFEST_FILE)
     return dict(scores)
+
+
+def _add_vectors(parts: Sequence[tuple[Path, Manifest]]) -> None:
+    """Write the features of all shards into the dataset that they are of."""
+    files = [folder / VECTORS_FILE for folder, _ in parts]
+    vectors = {
+        key: vector
+        for file in files
+        if file.is_file()
+        for key, vector in read_vectors(file).items()
+    }
+    if vectors:
+        provenance = parts[0][1].provenance
+        Dataset.open(provenance["dataset"]).add_embedding(provenance["embedding"], vectors)
 
 
 def _read_parts(folders: Sequence[Path]) -> list[tuple[Path, Manifest]]:

@@ -20,7 +20,7 @@ from admlops.errors import ConfigError, DataError
 from admlops.files import digest_file, write_folder_atomically
 from admlops.formats.cloud_file import read_cloud
 from admlops.geometry.camera import project_boxes
-from admlops.lake.predictions import write_predictions
+from admlops.lake.predictions import VECTORS_FILE, write_predictions, write_vectors
 from admlops.lake.store import Dataset
 from admlops.loading.augmentation import plain_frame
 from admlops.loading.raw_frames import as_raw_frame
@@ -100,8 +100,6 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
             "predict needs either --cloud FILE with --url or --model, or --dataset, --model and "
             "--predictions"
         )
-    if config.embed and config.shard != WHOLE:
-        raise ConfigError("embed goes with one shard: several would write the dataset at once")
     manifest = Manifest.read(inputs.dataset, kind="dataset")
     dataset = Dataset.open(manifest.reference)
     rows = _rows(dataset, config)
@@ -111,9 +109,11 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
         tally = _Tally()
         items = _detect(dataset, rows, inputs.model, config, tally)
         write_predictions(folder / PREDICTIONS_FILE, items)
-        embedding = f"detector_{model.digest[:8]}" if tally.embeddings else ""
-        if embedding:
+        embedding = f"detector_{model.digest[:8]}" if config.embed else ""
+        if tally.embeddings and config.shard == WHOLE:
             dataset.add_embedding(embedding, tally.embeddings)
+        elif tally.embeddings:  # `join` adds those of all shards at once
+            write_vectors(folder / VECTORS_FILE, tally.embeddings)
         Manifest(
             kind="predictions",
             uri=str(outputs.predictions.resolve()),

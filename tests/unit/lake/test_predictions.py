@@ -7,7 +7,12 @@ import pytest
 from frame_factory import make_boxes
 
 from admlops.errors import DataError
-from admlops.lake.predictions import iterate_predictions, write_predictions
+from admlops.lake.predictions import (
+    iterate_predictions,
+    read_vectors,
+    write_predictions,
+    write_vectors,
+)
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import FrameKey
 
@@ -61,7 +66,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.parquet"]
 
 
+def test_vectors_come_back(tmp_path):
+    vectors = {FrameKey("log", "scene", n): np.full(3, n, np.float32) for n in range(4)}
+    write_vectors(tmp_path / "vectors.parquet", vectors)
+    found = read_vectors(tmp_path / "vectors.parquet")
+    assert list(found) == list(vectors)
+    for key, vector in vectors.items():
+        np.testing.assert_array_equal(found[key], vector)
+
+
 def test_wrong_files_are_told(tmp_path):
+    with pytest.raises(DataError, match="vectors cannot be read"):
+        read_vectors(tmp_path / "absent.parquet")
     with pytest.raises(DataError, match="absent"):
         list(iterate_predictions(tmp_path / "absent.parquet"))
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")

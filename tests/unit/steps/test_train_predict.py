@@ -204,9 +204,26 @@ def test_provenance_says_what_decides_which_boxes_are_found(shards):
     assert [provenance[name] for name in names] == ["2/3", "f32", "false", "0.01"]
 
 
-def test_features_are_not_written_by_several_workers(dataset_file, model, tmp_path):
-    with pytest.raises(ConfigError, match="embed goes with one shard"):
-        predict_shard(dataset_file, model, tmp_path / "p", "1/2", embed=True)
+def test_features_of_shards_are_written_at_once_by_join(dataset_file, model, tmp_path):
+    before = Dataset.open(Manifest.read(dataset_file, "dataset").uri)
+    lakes = []
+    for name in ("one", "shards"):
+        lake = Dataset.create(str(tmp_path / name))
+        lake.append(before.iterate(camera=True))
+        lake.manifest().write(tmp_path / f"{name}.json")
+        lakes.append(lake)
+    predict_shard(tmp_path / "one.json", model, tmp_path / "whole", WHOLE, embed=True)
+    parts = tuple(
+        predict_shard(tmp_path / "shards.json", model, tmp_path / str(n), shard, embed=True)
+        for n, shard in enumerate(list_shards(9))
+    )
+    assert Dataset.open(lakes[1].uri).embeddings() == []
+    join(JoinInputs(parts), JoinOutputs(tmp_path / "joined"), JoinConfig())
+    name = Manifest.read_any(tmp_path / "joined" / "manifest.json").provenance["embedding"]
+    vectors = [Dataset.open(lake.uri).embedding(name) for lake in lakes]
+    assert np.isfinite(vectors[0]).all()
+    np.testing.assert_array_equal(*vectors)
+    assert Dataset.open(lakes[1].uri).version == lakes[1].version + 1
 
 
 def test_a_quote_in_the_name_of_a_split_is_no_sql(dataset_file, model, tmp_path):
