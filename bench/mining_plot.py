@@ -33,6 +33,9 @@ def draw_mining(result: Mapping[str, Any], path: Path) -> Path:
             _draw_differences(axes[1, column], summary, outcomes, prefix)
         axes[0, 0].set_ylabel("average precision")
         axes[1, 0].set_ylabel("mined - random, paired")
+        for axis in axes[1]:
+            low, high = (f([a.get_ylim()[i] for a in axes[1]]) for i, f in ((0, min), (1, max)))
+            axis.set_ylim(low, high)
         axes[0, 1].legend(frameon=False, ncols=3, loc="upper right", fontsize=8)
         boxes = summary["boxes"]
         figure.suptitle(
@@ -89,7 +92,7 @@ def _draw_differences(
             va="center",
             fontsize=8,
         )
-    axes.set_xlim(-0.5, len(NAMES) - 0.3)
+    axes.set_xlim(-0.5, len(NAMES) - 0.2)
     _tidy(axes)
 
 
