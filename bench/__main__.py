@@ -12,6 +12,7 @@ NAMES = (
     "lake",
     "scale",
     "analysis",
+    "annotation",
     "voxelization",
     "loader",
     "training",
