@@ -39,4 +39,10 @@ SCREENING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "Every image of a kept frame can be decoded",
         "Look at the camera and its driver; the file is damaged inside",
     ),
+    (
+        "PRIV001",
+        "error",
+        "People and number plates are blurred in every image before it is written",
+        "Mend what the finding names; a frame whose images cannot be judged is refused",
+    ),
 )

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from admlops.checks.rules import RULES
+from admlops.collection.privacy import FrameBlur, PrivacyConfig, PrivateSource
 from admlops.config import Config
 from admlops.errors import DataError
 from admlops.files import write_folder_atomically
@@ -71,6 +72,8 @@ class IngestConfig(Config):
     """Whether frames between the annotated ones are passed over."""
     lidar_returns: Literal["all", "first"] = "all"
     """Which returns of a lidar pulse become points, where the source tells them apart (Waymo)."""
+    privacy: PrivacyConfig | None = None
+    """What is blurred in all images before they are written, and by which detector."""
 
     def options(self) -> ReadOptions:
         """Return what of the source is read."""
@@ -91,12 +94,20 @@ class OpenedSource:
         licences: its terms.
         digest: of its content; "" where it is not known.
         identity: tells it, and what is read of it, from others.
+        privacy: what was blurred in its images, and by which detector; "" for nothing.
     """
 
     frames: FrameSource
     licences: tuple[str, ...]
     digest: str
     identity: str
+    privacy: str = ""
+
+    @property
+    def recordings(self) -> RecordingSource | None:
+        """The recordings that the frames come from, if they do."""
+        listed = self.frames.source if isinstance(self.frames, PrivateSource) else self.frames
+        return listed if isinstance(listed, RecordingSource) else None
 
 
 def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -> Scores:
@@ -125,10 +136,10 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
                 report = dataset.append(intake.frames(range(len(opened.frames))))
             intake.add_conflicts(report.conflicts)
         intake.write_findings(draft / FINDINGS_FILE)
-        if isinstance(opened.frames, RecordingSource):
+        if opened.recordings is not None:
             from admlops.analysis.recording_page import write_quality
 
-            write_quality(draft, opened.frames.qualities, opened.frames.unreadable)
+            write_quality(draft, opened.recordings.qualities, opened.recordings.unreadable)
     share = intake.num_quarantined / intake.num_listed
     if share > config.max_quarantine_share:
         raise DataError(_explain(intake, share, config, outputs.findings))
@@ -142,6 +153,8 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
     dataset = _settle(dataset, report, opened)
     root = str(opened.frames.root)
     provenance = {"step": "ingest", "source": root, "source_digest": opened.digest}
+    if opened.privacy:
+        provenance["privacy"] = opened.privacy
     dataset.manifest(provenance, scores).write(outputs.dataset)
     return scores
 
@@ -150,15 +163,20 @@ def open_for_reading(source: Path, config: IngestConfig) -> OpenedSource:
     """List the frames of a source.
 
     Raises:
+        ConfigError: there is no such format, or the detector of what is blurred cannot be loaded.
         DataError: it is no dataset, or has no frames.
     """
     root, licences, digest = _find_source(source)
     frames = open_source(root, config.format, config.options())
+    privacy = ""
+    if config.privacy is not None:
+        blur = FrameBlur(config.privacy)
+        frames, privacy = PrivateSource(frames, blur), blur.provenance
     if len(frames) + frames.num_refused == 0:
         raise DataError(f"{root}: no frames; the folder is empty, or not whole")
     options = json.dumps(config.options().to_json_dict(), sort_keys=True)
-    identity = hashlib.sha256(f"{digest} {options}".encode()).hexdigest()
-    return OpenedSource(frames, licences, digest, identity)
+    identity = hashlib.sha256(f"{digest} {options}{privacy}".encode()).hexdigest()
+    return OpenedSource(frames, licences, digest, identity, privacy)
 
 
 def _find_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
