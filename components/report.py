@@ -20,6 +20,10 @@ def report(
     verification: Input[Artifact] = None,
     verdict: Input[Artifact] = None,
     request: Input[Artifact] = None,
+    recordings: Input[Artifact] = None,
+    prelabels: Input[Artifact] = None,
+    acceptance: Input[Artifact] = None,
+    acceptance_baseline: Input[Artifact] = None,
     dataset_baseline: Input[Dataset] = None,
     analysis_baseline: Input[Artifact] = None,
     model_baseline: Input[Model] = None,
@@ -43,6 +47,10 @@ def report(
         verification: parity and latency.
         verdict: the gate's decision.
         request: the frames that were to be labelled.
+        recordings: findings of the ingest of recordings, with their quality.
+        prelabels: automatic labels.
+        acceptance: the judgement of the last delivery of labels.
+        acceptance_baseline: the judgement of the delivery before it.
         dataset_baseline: the dataset version, of the first of two rounds.
         analysis_baseline: distributions and coverage, of the first of two rounds.
         model_baseline: the detector, of the first of two rounds.
@@ -67,6 +75,10 @@ def report(
             "verification": verification,
             "verdict": verdict,
             "request": request,
+            "recordings": recordings,
+            "prelabels": prelabels,
+            "acceptance": acceptance,
+            "acceptance_baseline": acceptance_baseline,
             "dataset_baseline": dataset_baseline,
             "analysis_baseline": analysis_baseline,
             "model_baseline": model_baseline,

@@ -1,5 +1,6 @@
 """The report of a run: everything that is known, as one HTML page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -25,6 +26,7 @@ LEFT_OUT = ("Boxes per frame",)
 """Figures that only the analysis itself shows."""
 SECTIONS = (
     ("data", "Data"),
+    ("recordings", "Recordings"),
     ("findings", "Findings"),
     ("detections", "Detections"),
     ("evaluation", "Evaluation"),
@@ -32,6 +34,7 @@ SECTIONS = (
     ("gate", "Gate"),
     ("release", "Release"),
     ("mining", "Mining"),
+    ("labels", "Labels"),
     ("lineage", "Lineage"),
 )
 
@@ -55,7 +58,13 @@ class Picture:
     image_caption: str = ""
 
 
-def render_report(run: Run, pictures: list[Picture], title: str, min_score: float) -> str:
+def render_report(
+    run: Run,
+    pictures: list[Picture],
+    title: str,
+    min_score: float,
+    sections: Sequence[str] = (),
+) -> str:
     """Return the page; sections without a source say what is absent.
 
     Args:
@@ -63,14 +72,26 @@ def render_report(run: Run, pictures: list[Picture], title: str, min_score: floa
         pictures: frames to show.
         title: heading of the page.
         min_score: score from which on the pictures show detections.
+        sections: which sections there are; without, all but those of recordings and deliveries
+            that are not there.
     """
     last = run.last
+    has = {"recordings": run.recordings is not None, "labels": bool(run.deliveries)}
+    shown = [
+        (anchor, name)
+        for anchor, name in SECTIONS
+        if (anchor in sections if sections else has.get(anchor, True))
+    ]
     before = run.first.analysis if run.first is not None else None
     return render_page(
         "report.html",
         package="admlops.reporting",
         title=title,
-        sections=SECTIONS,
+        sections=shown,
+        shown={anchor for anchor, _ in shown},
+        recordings=run.recordings,
+        deliveries=run.deliveries,
+        prelabels=run.prelabels,
         story=tell_story(run),
         cards=make_cards(run),
         findings=run.findings,

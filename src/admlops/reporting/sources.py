@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, Field
 
 from admlops.analysis.analysis import ANALYSIS_FILE, Analysis
+from admlops.analysis.recording_page import QUALITY_FILE
+from admlops.annotation.acceptance_report import ACCEPTANCE_FILE
+from admlops.checks.rules import RULES
 from admlops.config import Config
 from admlops.errors import DataError
 from admlops.evaluation.result import AP_FILE, EVALUATION_FILE, Evaluation
@@ -142,6 +145,66 @@ class FindingsView(Lenient):
     """Worst first."""
 
 
+class SensorView(Lenient):
+    """One sensor of a recording."""
+
+    sensor: str
+    """Its name."""
+    num_messages: int
+    """Messages."""
+    rate_hz: float | None = None
+    """Messages per second."""
+    num_dropped: int = 0
+    """Messages missing between others."""
+    longest_gap_s: float | None = None
+    """Longest time without a message."""
+
+
+class RecordingView(Lenient):
+    """What was measured of one recording."""
+
+    name: str
+    """Its log."""
+    is_accepted: bool
+    """Whether no rule of severity "error" is broken."""
+    duration_s: float
+    """From the first message to the last."""
+    num_frames: int
+    """Frames that were made of it."""
+    sensors: tuple[SensorView, ...] = ()
+    """Every sensor with messages."""
+    findings: tuple[FindingView, ...] = ()
+    """What is wrong with it."""
+
+
+class RecordingsView(Lenient):
+    """What was measured of all recordings."""
+
+    recordings: tuple[RecordingView, ...] = ()
+    """Those that could be read."""
+    unreadable: tuple[FindingView, ...] = ()
+    """Why others could not."""
+
+
+class DeliveryView(Lenient):
+    """The judgement of delivered labels."""
+
+    accepted: bool
+    """Whether they became part of the dataset."""
+    sentence: str
+    """The judgement in words."""
+    num_boxes: int = 0
+    """Boxes that were delivered."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """How often each rule is broken."""
+
+    @property
+    def worst(self) -> list[tuple[str, str, int]]:
+        """Rules that are broken, with what must hold, most often first."""
+        broken = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        return [(rule_id, RULES[rule_id].statement, count) for rule_id, count in broken]
+
+
 class ReleaseView(Lenient):
     """A release's own record."""
 
@@ -209,12 +272,18 @@ class Run:
         findings: of the check.
         audit: of the exported network.
         request: which frames were to be labelled between the rounds.
+        recordings: how good the recordings are that the data comes from.
+        deliveries: of labels, in the order in which they came.
+        prelabels: figures of automatic labels.
     """
 
     rounds: tuple[Round, ...]
     findings: FindingsView | None = None
     audit: AuditView | None = None
     request: LabelRequest | None = None
+    recordings: RecordingsView | None = None
+    deliveries: tuple[DeliveryView, ...] = ()
+    prelabels: Manifest | None = None
 
     @property
     def last(self) -> Round:
@@ -259,6 +328,22 @@ def read_findings(path: Path | None) -> FindingsView | None:
 def read_audit(path: Path | None) -> AuditView | None:
     """Read the audit in an exported folder."""
     return _read(path, "audit.json", AuditView)
+
+
+def read_recordings(path: Path | None) -> RecordingsView | None:
+    """Read what was measured of recordings, from the findings of `ingest`."""
+    return _read(path, QUALITY_FILE, RecordingsView)
+
+
+def read_deliveries(*paths: Path | None) -> tuple[DeliveryView, ...]:
+    """Read the judgements of deliveries; those of absent ones are left out."""
+    found = (_read(path, ACCEPTANCE_FILE, DeliveryView) for path in paths)
+    return tuple(item for item in found if item is not None)
+
+
+def read_manifest(path: Path | None) -> Manifest | None:
+    """Read a manifest, or that in a folder."""
+    return _manifest(path)
 
 
 def read_request(path: Path | None) -> LabelRequest | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,7 +22,10 @@ from admlops.reporting.sources import (
     RoundPaths,
     Run,
     read_audit,
+    read_deliveries,
     read_findings,
+    read_manifest,
+    read_recordings,
     read_request,
     read_round,
 )
@@ -30,6 +34,20 @@ from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
 from admlops.structures.manifest import PREDICTIONS_FILE, Manifest
+
+SectionName = Literal[
+    "data",
+    "recordings",
+    "findings",
+    "detections",
+    "evaluation",
+    "runtimes",
+    "gate",
+    "release",
+    "mining",
+    "labels",
+    "lineage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,10 @@ class ReportInputs:
         verdict: the gate's decision.
         release: manifest of the release.
         request: which frames were to be labelled.
+        recordings: findings of the ingest of recordings, with their quality.
+        prelabels: automatic labels.
+        acceptance: the judgement of the last delivery of labels.
+        acceptance_baseline: the judgement of the delivery before it.
         dataset_baseline: the same of the first of two rounds.
         analysis_baseline: the same of the first of two rounds.
         model_baseline: the same of the first of two rounds.
@@ -69,6 +91,10 @@ class ReportInputs:
     verdict: Path | None = None
     release: Path | None = None
     request: Path | None = None
+    recordings: Path | None = None
+    prelabels: Path | None = None
+    acceptance: Path | None = None
+    acceptance_baseline: Path | None = None
     dataset_baseline: Path | None = None
     analysis_baseline: Path | None = None
     model_baseline: Path | None = None
@@ -127,6 +153,8 @@ class ReportConfig(Config):
     """Score from which on detections are drawn."""
     reach_m: float = Field(default=55.0, gt=5.0, le=250.0)
     """How far the pictures from above reach."""
+    sections: tuple[SectionName, ...] = ()
+    """Which sections there are; without, all but those of recordings and labels that are absent."""
     releases_uri: str = ""
     """Store of releases, in which those of the models are looked up where none is given."""
 
@@ -139,7 +167,7 @@ def report(inputs: ReportInputs, outputs: ReportOutputs, config: ReportConfig) -
     """
     run = _read_run(inputs, config.releases_uri)
     pictures = list(_pictures(run, inputs, config))
-    page = render_report(run, pictures, config.title, config.min_score)
+    page = render_report(run, pictures, config.title, config.min_score, config.sections)
     write_atomically(outputs.report, page)
     earlier = {} if run.first is None else _headline(run.first)
     return _headline(run.last) | {f"baseline_{name}": value for name, value in earlier.items()}
@@ -185,6 +213,9 @@ def _read_run(inputs: ReportInputs, releases_uri: str) -> Run:
         findings=read_findings(inputs.findings),
         audit=read_audit(inputs.exported),
         request=read_request(inputs.request),
+        recordings=read_recordings(inputs.recordings),
+        deliveries=read_deliveries(inputs.acceptance_baseline, inputs.acceptance),
+        prelabels=read_manifest(inputs.prelabels),
     )
 
 
