@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
+
 from admlops.checks.rules import RULES
 from admlops.config import Config
 from admlops.structures.boxes import Boxes
@@ -52,7 +54,7 @@ class Defect(Config):
     category: str = ""
     """Its category; of a missing box the known one."""
     box_7: tuple[float, ...] = ()
-    """Centre, size and yaw in the vehicle's frame, m and rad."""
+    """Centre, size and yaw in the vehicle's frame, m and rad; empty where they are not finite."""
 
     @property
     def severity(self) -> Severity:
@@ -85,13 +87,14 @@ class Defect(Config):
 def box_defect(rule_id: str, boxes: Boxes, index: int, what: str) -> Defect:
     """Return a defect of one box; its frame is filled in later."""
     row = boxes.as_7()[index]
+    is_finite = bool(np.isfinite(row).all())  # JSON has no other numbers
     return Defect(
         rule_id=rule_id,
         what=what,
         box=index,
         track_id=str(boxes.track_id[index]),
         category=str(boxes.category[index]),
-        box_7=tuple(row.tolist()),
+        box_7=tuple(row.tolist()) if is_finite else (),
     )
 
 

@@ -38,7 +38,7 @@ def pick_defects(defects: Iterable[Defect], count: int) -> list[Defect]:
     """Return the defects to show: of every rule the first, then the second, up to `count`."""
     by_rule: dict[str, list[Defect]] = {}
     for defect in defects:
-        if defect.box_7 and np.isfinite(defect.box_7).all():
+        if defect.box_7:
             by_rule.setdefault(defect.rule_id, []).append(defect)
     picked: list[Defect] = []
     for place in range(max(map(len, by_rule.values()), default=0)):

@@ -114,4 +114,4 @@ def _for_vendor(defect: Defect) -> dict[str, Any]:
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(values, indent=1) + "\n")
+    write_atomically(path, json.dumps(values, indent=1, allow_nan=False) + "\n")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -198,7 +199,8 @@ class _Writer:
     def _image(self, packed: PackedFrame, image: CameraImage) -> CameraImage:
         if image.encoded:
             suffix = "png" if image.encoded.startswith(b"\x89PNG") else "jpg"
-            name = f"images/{image.sensor.name}/{packed.frame_id}.{suffix}"
+            folder = re.sub(r"[^A-Za-z0-9_-]", "_", image.sensor.name)
+            name = f"images/{folder}/{packed.frame_id}.{suffix}"
             self._write(packed, image.sensor.name, name, image.encoded)
         return replace(image, encoded=b"", ignore_regions_px=np.empty((0, 4)))
 

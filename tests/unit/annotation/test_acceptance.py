@@ -172,6 +172,14 @@ def test_each_defect_of_a_gold_frame_breaks_exactly_its_rule(boxes, rule, box):
     assert not acceptance.accepted
 
 
+def test_numbers_that_json_does_not_have_are_not_in_the_report(tmp_path):
+    boxes = change(true_boxes(2), CAR, center_m=[np.inf, 0, 0])
+    acceptance = judge({2: change(boxes, VAN, yaw_rad=np.nan)}, gold=(2,))
+    assert {item.rule_id for item in acceptance.defects} == {"ANNO029", "ANNO036"}
+    write_acceptance(tmp_path, acceptance)
+    assert "NaN" not in (tmp_path / "acceptance.json").read_text()
+
+
 def test_boxes_that_reach_into_each_other_are_named():
     boxes = {2: moved(2, OTHER_CAR, [0.0, -0.3, 0.0])}
     (defect,) = judge(boxes, geometry={"overlap_iou": 0.01}).defects

@@ -33,7 +33,7 @@ from admlops.formats.openlabel.writer import write_openlabel
 from admlops.formats.pcd import decode_pcd, encode_pcd
 from admlops.lake.predictions import write_predictions
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import Frame, FrameKey
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey
 
 DEFINITION = load_definition("urban_lidar")
 COUNT = 3
@@ -93,6 +93,16 @@ def test_a_package_holds_what_it_says(tmp_path):
     content = json.loads((folder / "openlabel.json").read_text())["openlabel"]
     stream = content["frames"]["1"]["frame_properties"]["streams"]["lidar_top"]
     assert stream["uri"] == "pointclouds/000001.pcd"
+
+
+def test_names_of_sensors_do_not_lead_out_of_the_package(tmp_path):
+    sensor = CalibratedSensor("../../camera/front", "camera", np.eye(4))
+    seen = replace(street_frame(0), camera=CameraImage(sensor, b"\xff\xd8", 4, 4))
+    key = package_key(1)
+    write_package(tmp_path / "p", key, [(key.frames[0], seen, None)], PackageContents(DEFINITION))
+    (image,) = (tmp_path / "p" / "images").rglob("*.jpg")
+    assert image.read_bytes() == b"\xff\xd8"
+    assert {path.name for path in tmp_path.iterdir()} == {"p"}
 
 
 def test_nothing_in_a_package_tells_what_is_gold(tmp_path):
