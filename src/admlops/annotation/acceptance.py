@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from admlops.annotation.acceptance_config import AcceptanceConfig
 from admlops.annotation.acceptance_defects import (
@@ -18,6 +19,7 @@ from admlops.annotation.acceptance_geometry import GeometryRules
 from admlops.annotation.acceptance_gold import GoldAgreement, GoldCheck
 from admlops.annotation.acceptance_tracks import TrackedFrame, TrackRules
 from admlops.annotation.definition import DatasetDefinition
+from admlops.annotation.definition_check import IGNORE_CATEGORY
 from admlops.annotation.delivery import Delivery
 from admlops.annotation.gold import PackageKey, PackedFrame
 from admlops.annotation.sampling import draw_sample, plan_sampling
@@ -160,12 +162,14 @@ class _Judge:
     def look(self, packed: PackedFrame, frame: Frame, boxes: Boxes) -> None:
         """Hold one frame's boxes against the rules."""
         points = np.empty((0, 4), np.float32) if frame.lidar is None else frame.points_in_ego()
+        rows = np.flatnonzero(boxes.category != IGNORE_CATEGORY)  # regions are no objects
+        boxes = boxes.select(rows)
         grown_7 = np.nan_to_num(boxes.as_7())
         grown_7[:, 3:6] += 2 * self.definition.rules.margin_m  # as loose as a box may be
         boxes = boxes.replace(num_points=count_points_in_boxes(points, grown_7))
         self.num_boxes += len(boxes)
         self._keys[packed.frame_id] = str(packed.key)
-        self._delivered += [(packed.frame_id, index) for index in range(len(boxes))]
+        self._delivered += [(packed.frame_id, index) for index in rows.tolist()]
         rules = GeometryRules(self.definition, self.config.geometry)
         found = rules.find_defects(boxes, points)
         usable = np.flatnonzero(np.isfinite(boxes.as_7()).all(axis=1))
@@ -173,7 +177,15 @@ class _Judge:
             known = frame.boxes.select(self._is_judged(frame.boxes))
             agreed = self.gold.look(known, boxes.select(usable))
             found += [_renumbered(defect, usable) for defect in agreed]
-        self._defects += [item.replace(frame_id=packed.frame_id) for item in found]
+        self._defects += [
+            _renumbered(item, rows).replace(frame_id=packed.frame_id) for item in found
+        ]
+        self._track(packed, frame, boxes.select(usable), rows[usable])
+
+    def _track(
+        self, packed: PackedFrame, frame: Frame, boxes: Boxes, index: NDArray[np.int64]
+    ) -> None:
+        """Keep a frame's boxes until its scene ends."""
         scene = packed.alias_key.scene
         if scene != self._scene:
             self._finish_scene()
@@ -183,8 +195,8 @@ class _Judge:
                 frame_id=packed.frame_id,
                 time_s=packed.alias_key.timestamp_ns / 1e9,
                 global_from_ego=frame.global_from_ego,
-                boxes=boxes.select(usable),
-                index=usable,
+                boxes=boxes,
+                index=index,
             )
         )
 
@@ -199,11 +211,11 @@ class _Judge:
         missing = [item.unit for item in defects if item.frame_id and item.box is None]
         return [*self._delivered, *missing]
 
-    def _is_judged(self, known: Boxes) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _is_judged(self, known: Boxes) -> NDArray[np.bool_]:
         """Return (N,) which known boxes are of the definition's categories and within reach."""
         names = np.isin(known.category.astype(str), list(self.definition.category_names))
         range_m = np.hypot(known.center_m[:, 0], known.center_m[:, 1])
-        return names & (range_m <= self.definition.rules.max_range_m)
+        return np.asarray(names & (range_m <= self.definition.rules.max_range_m))
 
     def _finish_scene(self) -> None:
         rules = TrackRules(self.config.tracks, self.definition.rules.size_is_constant)
@@ -211,7 +223,7 @@ class _Judge:
         self._tracked = []
 
 
-def _renumbered(defect: Defect, index: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> Defect:
+def _renumbered(defect: Defect, index: NDArray[np.int64]) -> Defect:
     return defect if defect.box is None else defect.replace(box=int(index[defect.box]))
 
 

@@ -180,6 +180,14 @@ def test_numbers_that_json_does_not_have_are_not_in_the_report(tmp_path):
     assert "NaN" not in (tmp_path / "acceptance.json").read_text()
 
 
+def test_regions_to_ignore_are_no_objects():
+    region = renamed(2, VAN, "ignore", "").select([VAN])
+    swapped_last = Boxes.concatenate([region, swapped(2, CAR)])
+    acceptance = judge({2: swapped_last}, gold=(2,))
+    assert [(item.rule_id, item.box) for item in acceptance.defects] == [("ANNO026", 1)]
+    assert acceptance.num_boxes == 20
+
+
 def test_boxes_that_reach_into_each_other_are_named():
     boxes = {2: moved(2, OTHER_CAR, [0.0, -0.3, 0.0])}
     (defect,) = judge(boxes, geometry={"overlap_iou": 0.01}).defects
