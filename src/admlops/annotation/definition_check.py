@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from admlops.annotation.automatic import AUTOMATIC_ATTRIBUTES
 from admlops.annotation.definition import DatasetDefinition
 from admlops.annotation.labelling_rules import AttributeDefinition
 from admlops.checks.findings import FindingLog
@@ -102,6 +103,8 @@ class BoxRules:
         allowed = {item.name: item for item in self.definition.attributes_of(category)}
         found: list[tuple[str, str]] = []
         for name, value in given.items():
+            if name in AUTOMATIC_ATTRIBUTES:
+                continue
             if name not in allowed:
                 names = ", ".join(allowed) or "none"
                 what = f"{name!r} is no attribute of {category} (attributes are {names})"

@@ -166,7 +166,8 @@ def prelabels_of(
         return None
     found = predictions.get(frame.key)
     if found is not None:
-        return found
+        # attributes of automatic boxes are our notes, and no attributes of the definition
+        return found.replace(attributes=np.full(len(found), "", dtype=object))
     return disguise(known, str(frame.key)) if frame.is_gold and known is not None else Boxes.empty()
 
 

@@ -164,11 +164,12 @@ def delivered_labels(
         scene = packed.alias_key.scene
         tracks = [f"{key.package_id}-{scene}-{track}" if track else "" for track in boxes.track_id]
         boxes = boxes.replace(track_id=np.array(tracks, dtype=object).reshape(-1))
-        labels[packed.key] = _completed(boxes, frame)
+        labels[packed.key] = complete_boxes(boxes, frame)
     return labels
 
 
-def _completed(boxes: Boxes, frame: Frame) -> Boxes:
+def complete_boxes(boxes: Boxes, frame: Frame) -> Boxes:
+    """Return boxes with points counted, and with projections where none are known."""
     changes = {}
     if frame.lidar is not None:
         changes["num_points"] = count_points_in_boxes(frame.points_in_ego(), boxes.as_7())

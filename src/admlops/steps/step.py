@@ -35,6 +35,7 @@ STEPS: dict[str, StepSummary] = {
     "check": StepSummary("data", "Examine data against rules, and against a model's settings."),
     "analyze": StepSummary("data", "Show distributions, coverage of a requirement, and gaps."),
     "curate": StepSummary("data", "Merge, divide, compare and tag dataset versions."),
+    "autolabel": StepSummary("data", "Fuse and track models' boxes; decide which need a person."),
     "annotate": StepSummary("data", "Fulfil a label request; make a new dataset version."),
     "mine": StepSummary("data", "Pick the unlabelled frames that are worth labelling next."),
     "train": StepSummary("train", "Train a detector on a dataset version."),

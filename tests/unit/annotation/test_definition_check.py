@@ -146,3 +146,9 @@ def test_attributes_left_undefined_are_absent() -> None:
     assert parse_attributes('{"a": "__undefined__", "b": true}') == {"b": True}
     assert parse_attributes("") == {}
     assert parse_attributes("3") is None
+
+
+def test_notes_on_automatic_boxes_are_no_attributes_of_a_definition() -> None:
+    noted = '{"auto": true, "auto_confidence": 0.9, "motion": "parked"}'
+    boxes = make_boxes().replace(attributes=np.array([noted, ""], dtype=object))
+    assert run(make_frame(boxes)).counts == run(make_frame(make_boxes())).counts

@@ -287,6 +287,9 @@ def test_gold_frames_get_boxes_to_start_from_like_all_others():
     assert np.isfinite(start.score).all()
     assert not np.isin(start.center_m, true_boxes(1).center_m).any()
     assert set(disguise(true_boxes(1), "x").track_id) <= {""}
+    notes = np.full(4, '{"auto": true}', dtype=object)
+    sent = prelabels_of(asked, {asked.key: true_boxes(1).replace(attributes=notes)}, None)
+    assert set(sent.attributes) == {""}
 
 
 def test_a_damaged_key_is_named(tmp_path):
