@@ -9,10 +9,12 @@ from admlops.checks.rules import RULES
 from admlops.kubeflow.compile import compile_pipeline, pipeline_names
 from admlops.recipes import RECIPES, SHARD_COUNTS, load_recipe
 from admlops.reference import catalogue_page, rules_page, step_page
+from admlops.steps.sources import FORMATS
 from admlops.steps.step import STEPS, load_step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCE = REPOSITORY / "docs" / "reference"
+GUIDES = REPOSITORY / "docs" / "guides"
 
 
 @pytest.mark.parametrize("word", STEPS)
@@ -65,3 +67,13 @@ def test_make_targets_are_documented() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     for target in ("setup", "test", "demo", "check", "bench"):
         assert f"make {target}" in readme
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_are_documented(name: str) -> None:
+    assert f"\n| `{name}` |" in (GUIDES / "formats.md").read_text(), "add a row to the table"
+
+
+@pytest.mark.parametrize("guide", sorted(path.name for path in GUIDES.glob("*.md")))
+def test_guides_are_listed(guide: str) -> None:
+    assert guide == "README.md" or f"({guide})" in (GUIDES / "README.md").read_text(), "list it"
