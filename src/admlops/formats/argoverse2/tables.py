@@ -71,7 +71,8 @@ def transforms_of(columns: Columns) -> NDArray[np.float64]:
         ValueError: a quaternion is not of unit length.
     """
     quaternion = np.column_stack([columns[name] for name in POSE[:4]]).reshape(-1, 4)
-    length = np.linalg.norm(quaternion, axis=1)
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(quaternion, axis=1)
     if (np.abs(length - 1.0) > 1e-3).any():
         raise ValueError(f"a quaternion has length {length[np.argmax(np.abs(length - 1.0))]:g}")
     w, x, y, z = (quaternion / length[:, None]).T

@@ -136,7 +136,9 @@ def _listed(root: Path, findings: list[Finding]) -> list[tuple[Path, str, str]]:
     sets = {name: root / "ImageSets" / f"{name}.txt" for name in _SETS}
     present = {name: path for name, path in sets.items() if path.is_file()}
     for name, path in present.items():
-        listed += [(training, frame_id, name) for frame_id in path.read_text().split()]
+        listed += [
+            (training, frame_id, name) for frame_id in path.read_text(errors="replace").split()
+        ]
     on_disk = _frame_ids(training)
     if present:
         unlisted = set(on_disk) - {frame_id for _, frame_id, _ in listed}

@@ -119,7 +119,7 @@ class Tables:
         )
         try:
             self._connection.execute(sql, [str(path)])
-        except duckdb.Error as error:
+        except (duckdb.Error, UnicodeDecodeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: not a table of nuScenes: {reason}") from error
 

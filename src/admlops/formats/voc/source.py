@@ -137,7 +137,11 @@ def _read_splits(root: Path) -> dict[str, str]:
     for split in _SPLITS:
         path = root / "ImageSets" / "Main" / f"{split}.txt"
         if path.is_file():
-            splits |= {line.split()[0]: split for line in path.read_text().splitlines() if line}
+            splits |= {
+                line.split()[0]: split
+                for line in path.read_text(errors="replace").splitlines()
+                if line.strip()
+            }
     return splits
 
 

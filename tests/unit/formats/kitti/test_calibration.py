@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from admlops.errors import DataError
-from admlops.formats.kitti.calibration import EGO_FROM_RECTIFIED, KittiCalibration
 from admlops.formats.image_file import image_size_px
+from admlops.formats.kitti.calibration import EGO_FROM_RECTIFIED, KittiCalibration
 from admlops.geometry.pose import make_transform, rotation_about_z, transform_points
 from admlops.structures.frame import CalibratedSensor
 
