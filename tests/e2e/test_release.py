@@ -20,6 +20,7 @@ from admlops.detection.presets import small_detector
 from admlops.errors import ConfigError, DataError, GateError, ServiceError
 from admlops.files import digest_file
 from admlops.formats.cloud_file import read_cloud
+from admlops.lake.predictions import iterate_predictions
 from admlops.lake.store import Dataset
 from admlops.models.detector import build_detector
 from admlops.serving.bucket_store import open_store
@@ -35,6 +36,7 @@ from admlops.serving.stages import ServingSettings
 from admlops.serving.store import ReleaseStore
 from admlops.steps.build import BuildConfig, BuildInputs, BuildOutputs, build
 from admlops.steps.export import ExportConfig, ExportInputs, ExportOutputs, export
+from admlops.steps.predict import PredictConfig, PredictInputs, PredictOutputs, predict
 from admlops.steps.publish import PublishConfig, PublishInputs, PublishOutputs, publish
 from admlops.steps.verify import VerifyConfig, VerifyInputs, VerifyOutputs, verify
 from admlops.structures.boxes import Boxes
@@ -211,6 +213,25 @@ def test_triton_answers_as_this_process_does(published, server, predictor):
         assert len(expected) > 5
         assert largest_difference(expected, answered) < 1e-3
     assert served_release(f"grpc://{server.grpc_url}") == published.first
+
+
+def test_a_dataset_is_predicted_through_the_server_as_in_this_process(published, server, tmp_path):
+    inputs = PredictInputs(published.dataset, published.built)
+    own, served = PredictOutputs(tmp_path / "own"), PredictOutputs(tmp_path / "served")
+    predict(inputs, own, PredictConfig())
+    scores = predict(inputs, served, PredictConfig(url=server.grpc_url))
+    assert scores["predict_frames"] == 3
+    assert scores["predict_boxes"] > 0
+    manifest = Manifest.read(served.predictions / "manifest.json", "predictions")
+    assert manifest.provenance["runtime"] == "triton"
+    assert manifest.provenance["release"] == published.first
+    here = iterate_predictions(own.predictions / "predictions.parquet")
+    there = dict(iterate_predictions(served.predictions / "predictions.parquet"))
+    for key, boxes in here:
+        assert len(there[key]) == len(boxes)
+        np.testing.assert_allclose(there[key].as_7(), boxes.as_7(), atol=1e-3)
+    with pytest.raises(ConfigError, match="url does not go with"):
+        predict(inputs, own, PredictConfig(url=server.grpc_url, embed=True))
 
 
 def test_an_empty_cloud_has_no_boxes(server):

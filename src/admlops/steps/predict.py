@@ -1,7 +1,8 @@
 """The step `predict`: detections in a dataset, or in one cloud."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -82,7 +83,8 @@ class PredictConfig(Config):
     lidar_height_m: float = 0.0
     """Added to the z of a single cloud that is in the lidar's frame: its height above ground."""
     url: str = ""
-    """A Triton server's gRPC address; a single cloud is sent there."""
+    """A Triton server's gRPC address, which clouds are sent to instead: a single one, or those of a
+    dataset whose lidar is mounted as the release says; the model is what was published."""
 
 
 def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfig) -> Scores:
@@ -91,7 +93,7 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
     Raises:
         ConfigError: the inputs do not go together, or the runtime does not fit the model.
         DataError: dataset, model or cloud cannot be read, or no frame is chosen.
-        ServiceError: Triton cannot be reached or refuses the cloud.
+        ServiceError: Triton cannot be reached or refuses a cloud.
     """
     if inputs.cloud is not None:
         return _predict_cloud(inputs.cloud, inputs.model, config)
@@ -100,6 +102,7 @@ def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfi
             "predict needs either --cloud FILE with --url or --model, or --dataset, --model and "
             "--predictions"
         )
+    _require_plain(config)
     manifest = Manifest.read(inputs.dataset, kind="dataset")
     dataset = Dataset.open(manifest.reference)
     rows = _rows(dataset, config)
@@ -143,6 +146,10 @@ def _settings(model: Path, config: PredictConfig) -> dict[str, str]:
         "camera_view": str(config.camera_view).lower(),
         "score_threshold": f"{threshold:g}",
     }
+    if config.url:
+        from admlops.serving.client import served_release
+
+        settings |= {"runtime": "triton", "release": served_release(config.url)}
     return settings if config.shard == WHOLE else {**settings, SHARD: config.shard}
 
 
@@ -223,20 +230,65 @@ def _detect(
 ) -> Iterator[tuple[FrameKey, Boxes]]:
     if len(rows) == 0:  # a shard beyond the last frame needs no model
         return
-    predictor = load_predictor(model, config)
+    detect = _detector(model, config)
     frames = dataset.iterate(rows)
     console = Console(stderr=True)
     for frame in track(frames, "predict", total=len(rows), console=console):
         if frame.lidar is None:
             raise DataError(f"{dataset.reference}: frame {frame.key} has no lidar sweep")
-        raw = as_raw_frame(frame, with_view=config.camera_view)
-        found = predictor.detect(plain_frame(raw).points)
+        found = detect(frame)
         tally.num_frames += 1
         tally.num_boxes += len(found.boxes)
         if found.embedding is not None:
             tally.embeddings[frame.key] = found.embedding
-        tally.num_points_invalid += len(raw.points) - _num_finite(raw.points)
+        tally.num_points_invalid += found.num_points_invalid
         yield frame.key, _in_image(found.boxes, frame)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is found in one frame, and how many of its points were no numbers."""
+
+    boxes: Boxes
+    num_points_invalid: int
+    embedding: NDArray[np.float32] | None = None
+
+
+def _detector(model: Path, config: PredictConfig) -> Callable[[Frame], _Found]:
+    """Return what finds the boxes of a frame with a lidar sweep: a network here, or a server's."""
+    if config.url:
+        return partial(_ask_server, config)
+    predictor = load_predictor(model, config)
+
+    def detect(frame: Frame) -> _Found:
+        raw = as_raw_frame(frame, with_view=config.camera_view)
+        found = predictor.detect(plain_frame(raw).points)
+        return _Found(found.boxes, len(raw.points) - _num_finite(raw.points), found.embedding)
+
+    return detect
+
+
+def _ask_server(config: PredictConfig, frame: Frame) -> _Found:
+    from admlops.serving.client import predict_cloud
+
+    assert frame.lidar is not None  # noqa: S101 - frames without were refused
+    points = frame.lidar.points
+    boxes = predict_cloud(config.url, points)
+    boxes = boxes.select(boxes.score >= (config.score_threshold or 0.0))
+    return _Found(boxes, len(points) - _num_finite(points))
+
+
+def _require_plain(config: PredictConfig) -> None:
+    """Refuse what a server cannot do.
+
+    Raises:
+        ConfigError: something of the kind is set beside `url`.
+    """
+    if config.url and (config.runtime != "auto" or config.embed or config.camera_view):
+        raise ConfigError(
+            "url does not go with runtime, embed or camera_view: the release decides what runs, "
+            "and takes whole clouds"
+        )
 
 
 def _num_finite(points: NDArray[np.float32]) -> int:
