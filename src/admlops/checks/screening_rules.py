@@ -45,4 +45,16 @@ SCREENING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "People and number plates are blurred in every image before it is written",
         "Mend what the finding names; a frame whose images cannot be judged is refused",
     ),
+    (
+        "TRIG001",
+        "warning",
+        "What triggers ask for fits the storage budget",
+        "Raise the budget, or the thresholds of frequent triggers; the least valuable went",
+    ),
+    (
+        "TRIG002",
+        "warning",
+        "A clip begins as early as its trigger asks",
+        "Raise triggers.buffer_bytes, or record fewer topics",
+    ),
 )

@@ -1,0 +1,349 @@
+"""Clips: the wanted stretches of a drive as MCAP files of their own, within a storage budget."""
+
+import dataclasses
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from mcap.writer import CompressionType, Writer
+from pydantic import Field
+
+from admlops.analysis.requirement import RequirementCell
+from admlops.checks.findings import FindingLog
+from admlops.collection.signals import Observation, SignalTracker
+from admlops.collection.triggers import Rank, TriggerConfig, TriggerEngine, Window, choose_within
+from admlops.config import Config
+from admlops.errors import DataError
+from admlops.files import digest_file, write_atomically
+from admlops.recordings.config import RecordingConfig
+from admlops.recordings.decoding import CAMERA_INFO, DECODED_TYPES, decode
+from admlops.recordings.events import LidarEvent
+from admlops.recordings.messages import RawMessage, Topic
+from admlops.recordings.recorder import message_definition
+from admlops.recordings.recording import Recording
+from admlops.recordings.stream import sensors_by_topic
+from admlops.structures.boxes import Boxes
+
+LEDGER_FILE = "clips.json"
+
+Detect = Callable[[LidarEvent], Boxes]
+"""Says what a sweep shows, in the ego frame."""
+
+_CHUNK_BYTES = 2**20
+_MAX_LASTING = 256
+"""Messages that are repeated at the start of a clip, at most."""
+
+
+class Clip(Config):
+    """One stretch that was kept."""
+
+    file: str
+    """Name of its file."""
+    digest: str
+    """SHA-256 of it."""
+    log: str
+    """The recording that it is from."""
+    start_ns: int
+    """Its begin, as asked for."""
+    end_ns: int
+    """Its end."""
+    value: float
+    """The greatest value of its triggers."""
+    fired: dict[str, int]
+    """At how many observations each trigger held."""
+    num_bytes: int = Field(ge=0)
+    """Size of the file."""
+    is_cut: bool = False
+    """Whether the buffer was too small for its begin."""
+
+
+class Ledger(Config):
+    """What a folder of clips holds, and what went."""
+
+    clips: tuple[Clip, ...] = ()
+    """The clips, by log and start."""
+    dropped: tuple[Clip, ...] = ()
+    """Clips for which there was no room."""
+
+
+class ClipStore:
+    """A folder of clips within a budget; it is whole after a kill at any moment.
+
+    The ledger names what counts. A file appears before it is in the ledger and goes after it was
+    taken out, so that files that it does not name are left-overs; they go when it is opened.
+
+    Attributes:
+        folder: where the clips are.
+        ledger: what it holds.
+        log: which clips went, and which were cut (TRIG001, TRIG002).
+    """
+
+    def __init__(self, folder: Path, budget_bytes: int) -> None:
+        """Open a folder, or make it.
+
+        Raises:
+            DataError: its ledger cannot be read.
+        """
+        self.folder = folder
+        self.log = FindingLog()
+        self._budget_bytes = budget_bytes
+        path = folder / LEDGER_FILE
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.ledger = Ledger.parse(json.loads(path.read_bytes()) if path.exists() else {})
+        except ValueError as error:
+            raise DataError(f"{path}: is damaged ({error})") from error
+        self._remove_unknown()
+
+    def add(self, clip: Clip) -> None:
+        """Take in a clip whose file is in the folder; the least valuable go if there is no room.
+
+        A clip that was taken in, or went, before is decided about anew.
+        """
+        if clip.is_cut:
+            what = "the buffer was too small for its begin"
+            self.log.add("TRIG002", f"{clip.log} at {clip.start_ns} ns", what)
+        dropped = [item for item in self.ledger.dropped if item.file != clip.file]
+        others = [item for item in self.ledger.clips if item.file != clip.file]
+        clips = sorted((*others, clip), key=lambda item: (item.log, item.start_ns))
+        ranked = [(Rank(c.value, -c.start_ns, c.log), c.num_bytes) for c in clips]
+        keep = choose_within(ranked, self._budget_bytes)
+        gone = [c for c, is_kept in zip(clips, keep, strict=True) if not is_kept]
+        for item in gone:
+            what = f"{item.num_bytes} bytes of value {item.value:g} found no room"
+            self.log.add("TRIG001", f"{item.log} at {item.start_ns} ns", what)
+        kept = [c for c, is_kept in zip(clips, keep, strict=True) if is_kept]
+        self.ledger = Ledger(clips=tuple(kept), dropped=(*dropped, *gone))
+        text = json.dumps(self.ledger.to_json_dict(), indent=2)
+        write_atomically(self.folder / LEDGER_FILE, text + "\n")
+        for item in gone:
+            (self.folder / item.file).unlink(missing_ok=True)
+
+    def _remove_unknown(self) -> None:
+        known = {clip.file for clip in self.ledger.clips}
+        for file in self.folder.iterdir():
+            is_clip = file.suffix == ".mcap" or file.name.startswith(".")
+            if is_clip and ".mcap" in file.name and file.name not in known:
+                file.unlink(missing_ok=True)
+
+
+@dataclass
+class ClipRecorder:
+    """Follows one recording message by message and writes clips of it.
+
+    Messages wait in a buffer of `before_s` and at most `buffer_bytes`; those of an open window
+    are written as they come. A clip begins with what holds for the whole drive: intrinsics and
+    static transforms. Messages are copied as they are, of all topics.
+
+    Attributes:
+        recording: the drive.
+        config: which topics are which sensors, filled in by `complete`.
+        triggers: what is wanted.
+        store: where clips go.
+        gaps: cells of the requirement that the dataset does not fill.
+        detect: the detector that triggers ask; it sees the main lidar's sweeps.
+        tags: conditions of the drive.
+        max_buffered_bytes: the most that the buffer held.
+    """
+
+    recording: Recording
+    config: RecordingConfig
+    triggers: TriggerConfig
+    store: ClipStore
+    gaps: Sequence[RequirementCell] = ()
+    detect: Detect | None = None
+    tags: frozenset[str] = frozenset()
+    max_buffered_bytes: int = 0
+    _open: "_OpenClip | None" = field(init=False, default=None)
+
+    def run(self) -> list[Clip]:
+        """Read the recording once; return the clips that were made of it, kept or not."""
+        sensors = sensors_by_topic(self.config)
+        engine = TriggerEngine(self.triggers, self.gaps)
+        tracker = SignalTracker(self.triggers.max_age_s, self.tags)
+        span_ns = round(self.triggers.before_s * 1e9)
+        static_topic = self.config.static_transform_topic
+        buffer = _Buffer(span_ns, self.triggers.buffer_bytes, static_topic)
+        clips: list[Clip] = []
+        try:
+            for message in self.recording.messages():
+                seen = self._observe(message, sensors.get(message.topic.name), tracker)
+                closed = engine.advance(message.log_time_ns)
+                closed += [] if seen is None else engine.update(seen)
+                clips += [self._finish(window, buffer) for window in closed]
+                buffer.push(message)
+                if engine.open_window is not None:
+                    self._write(engine.open_window, buffer)
+            clips += [self._finish(window, buffer) for window in engine.finish()]
+        finally:
+            if self._open is not None:
+                self._open.discard()
+                self._open = None
+        self.max_buffered_bytes = buffer.max_bytes
+        return clips
+
+    def _observe(
+        self, message: RawMessage, sensor: str | None, tracker: SignalTracker
+    ) -> Observation | None:
+        if sensor is None or message.topic.type_name not in DECODED_TYPES:
+            return None
+        try:
+            event = decode(message, sensor)
+        except DataError:  # the quality gate has counted it (REC004)
+            return None
+        if isinstance(event, LidarEvent) and sensor == self.config.lidars[0].sensor:
+            boxes = None if self.detect is None else self.detect(event)
+            return tracker.see(event.stamp_ns, boxes)
+        return tracker.update(event)
+
+    def _write(self, window: Window, buffer: "_Buffer", *, is_last: bool = False) -> None:
+        """Write what the buffer holds of a window and is not written yet."""
+        if self._open is None:
+            path = self.store.folder / f"{self.recording.name}-{window.start_ns}.mcap"
+            self._open = _OpenClip(path, is_cut=buffer.lost_ns >= window.start_ns)
+            self._open.next_number = buffer.num_pushed - len(buffer)
+            for message in buffer.lasting():
+                self._open.write(message, window.start_ns)
+        if self._open.next_number < buffer.num_pushed - len(buffer):
+            self._open.is_cut = True
+            self._open.next_number = buffer.num_pushed - len(buffer)
+        for message in buffer.since(self._open.next_number):
+            if message.log_time_ns > window.end_ns and not is_last:
+                return
+            if window.holds(message.log_time_ns):
+                self._open.write(message, message.log_time_ns)
+            self._open.next_number += 1
+
+    def _finish(self, window: Window, buffer: "_Buffer") -> Clip:
+        self._write(window, buffer, is_last=True)
+        if self._open is None:
+            raise DataError(f"{self.recording.path}: no message in a window of its triggers")
+        clip, self._open = self._open, None
+        clip.finish()
+        made = Clip(
+            file=clip.path.name,
+            digest=digest_file(clip.path),
+            log=self.recording.name,
+            start_ns=window.start_ns,
+            end_ns=window.end_ns,
+            value=window.value,
+            fired=dict(sorted(window.fired.items())),
+            num_bytes=clip.path.stat().st_size,
+            is_cut=clip.is_cut,
+        )
+        self.store.add(made)
+        return made
+
+
+class _Buffer:
+    """The last messages, in the order of writing, bounded in time and bytes.
+
+    Attributes:
+        num_pushed: messages so far.
+        lost_ns: time of the last message that went for want of room.
+        max_bytes: the most that it held.
+    """
+
+    def __init__(self, span_ns: int, max_bytes: int, static_topic: str) -> None:
+        self._static_topic = static_topic
+        self.num_pushed = 0
+        self.lost_ns = -(2**62)
+        self.max_bytes = 0
+        self._span_ns = span_ns
+        self._limit = max_bytes
+        self._held: deque[RawMessage] = deque()
+        self._num_bytes = 0
+        self._lasting: dict[tuple[str, bytes], RawMessage] = {}
+
+    def __len__(self) -> int:
+        """Return how many messages it holds."""
+        return len(self._held)
+
+    def push(self, message: RawMessage) -> None:
+        """Add a message; the oldest go."""
+        kept = dataclasses.replace(message, data=bytes(message.data))
+        self._note_lasting(kept)
+        self._held.append(kept)
+        self._num_bytes += len(kept.data)
+        self.num_pushed += 1
+        while self._held[0].log_time_ns < message.log_time_ns - self._span_ns:
+            self._num_bytes -= len(self._held.popleft().data)
+        while self._num_bytes > self._limit and len(self._held) > 1:
+            gone = self._held.popleft()
+            self._num_bytes -= len(gone.data)
+            self.lost_ns = max(self.lost_ns, gone.log_time_ns)
+        self.max_bytes = max(self.max_bytes, self._num_bytes)
+
+    def since(self, number: int) -> Iterator[RawMessage]:
+        """Yield the messages that it holds from a number on."""
+        start = max(0, number - (self.num_pushed - len(self._held)))
+        return islice(self._held, start, None)
+
+    def lasting(self) -> list[RawMessage]:
+        """Return what holds for the whole drive so far: static transforms and intrinsics."""
+        return list(self._lasting.values())
+
+    def _note_lasting(self, message: RawMessage) -> None:
+        topic = message.topic
+        if topic.type_name == CAMERA_INFO:
+            self._lasting[topic.name, b""] = message
+        elif topic.name == self._static_topic and len(self._lasting) < _MAX_LASTING:
+            self._lasting.setdefault((topic.name, bytes(message.data)), message)
+
+
+class _OpenClip:
+    """A clip that is being written; its file appears when it is finished.
+
+    Attributes:
+        path: where it will be.
+        is_cut: whether its begin was lost.
+        next_number: number of the first message that was not looked at.
+    """
+
+    def __init__(self, path: Path, *, is_cut: bool) -> None:
+        self.path = path
+        self.is_cut = is_cut
+        self.next_number = 0
+        self._draft = path.with_name(f".{path.name}")
+        self._file = self._draft.open("wb")
+        self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD)
+        self._writer.start(profile="", library="admlops")
+        self._channels: dict[Topic, int] = {}
+
+    def write(self, message: RawMessage, log_time_ns: int) -> None:
+        """Write a message as it is."""
+        topic = message.topic
+        if topic not in self._channels:
+            name, definition = _schema(topic)
+            kind = "ros1msg" if topic.encoding == "ros1" else "ros2msg"
+            schema = self._writer.register_schema(name, kind, definition)
+            self._channels[topic] = self._writer.register_channel(
+                topic.name, topic.encoding, schema
+            )
+        data = bytes(message.data)
+        self._writer.add_message(self._channels[topic], log_time_ns, data, log_time_ns)
+
+    def finish(self) -> None:
+        """Write index and footer; the file appears."""
+        self._writer.finish()  # type: ignore[no-untyped-call]
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._draft, self.path)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self._file.close()
+        self._draft.unlink(missing_ok=True)
+
+
+def _schema(topic: Topic) -> tuple[str, bytes]:
+    """Return the type's name as its ROS version writes it, and its definition where it is known."""
+    name, definition = topic.type_name, b""
+    if name in DECODED_TYPES and topic.encoding == "cdr":
+        definition = message_definition(name).encode()
+    return (name.replace("/msg/", "/") if topic.encoding == "ros1" else name), definition
