@@ -69,6 +69,12 @@ def test_make_targets_are_documented() -> None:
         assert f"make {target}" in readme
 
 
+@pytest.mark.parametrize("word", STEPS)
+def test_steps_are_in_the_readme(word: str) -> None:
+    rows = [line for line in (REPOSITORY / "README.md").read_text().splitlines() if line[:1] == "|"]
+    assert any(f"`{word}`" in row for row in rows), "add it to the table of steps"
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_are_documented(name: str) -> None:
     assert f"\n| `{name}` |" in (GUIDES / "formats.md").read_text(), "add a row to the table"
