@@ -18,6 +18,8 @@ from admlops.geometry.pose import wrap_angle
 from admlops.structures.boxes import OCCLUSION_UNKNOWN, Boxes
 
 _MAX_OCCLUSION = 2
+_MAX_NUMBER = 1e9
+"""No place, size, angle or state is so large."""
 _LEVELS = (1, 2)
 """Truncation states of objects at the image's edge and outside of it."""
 
@@ -37,12 +39,12 @@ def read_tracklets(path: Path) -> Mapping[int, list[Row]]:
         for track, item in enumerate(part.findall("item")):
             kind = _text(item, "objectType").lower().replace(" (", "_").rstrip(")")
             first = int(_text(item, "first_frame"))
-            size_m = tuple(float(_text(item, name)) for name in ("l", "w", "h"))
+            size_m = tuple(_number(item, name) for name in ("l", "w", "h"))
             poses = item.find("poses")
             for step, pose in enumerate([] if poses is None else poses.findall("item")):
-                place = tuple(float(_text(pose, name)) for name in ("tx", "ty", "tz"))
-                states = [int(float(_text(pose, name))) for name in ("occlusion", "truncation")]
-                numbers = (*place, *size_m, float(_text(pose, "rz")))
+                place = tuple(_number(pose, name) for name in ("tx", "ty", "tz"))
+                states = [int(_number(pose, name)) for name in ("occlusion", "truncation")]
+                numbers = (*place, *size_m, _number(pose, "rz"))
                 frames[first + step].append((kind, str(track), numbers, states[0], states[1]))
     return frames
 
@@ -52,6 +54,13 @@ def _text(element: Element, name: str) -> str:
     if text is None or not text.strip():
         raise ValueError(f"a tracklet has no {name}")
     return text.strip()
+
+
+def _number(element: Element, name: str) -> float:
+    value = float(_text(element, name))
+    if not abs(value) < _MAX_NUMBER:
+        raise ValueError(f"a tracklet's {name} is {value:g}")
+    return value
 
 
 def boxes_in_ego(rows: list[Row], ego_from_lidar: NDArray[np.float64]) -> Boxes:
