@@ -13,6 +13,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
+from admlops.annotation.autolabel_report import AUTOLABEL_PAGE, draw_scenes, render_autolabel
 from admlops.annotation.calibration import Calibration, calibrate
 from admlops.annotation.fusion import FusionConfig, fuse_boxes
 from admlops.annotation.package_exchange import complete_boxes
@@ -65,7 +66,8 @@ class AutolabelOutputs:
     """What is written.
 
     Attributes:
-        prelabels: folder of `predictions.parquet` and its manifest: boxes to start from.
+        prelabels: folder of `predictions.parquet` and its manifest, boxes to start from, and of
+            `autolabel.html`, what became of them.
         request: folder of `request.json`: frames that need a person.
         labelled: manifest of the dataset version with the frames that need none as labelled; of
             the same version as before where nothing is merged.
@@ -92,6 +94,8 @@ class AutolabelConfig(Config):
     """What must be so that a box is trusted."""
     max_frames: int | None = Field(default=None, ge=0)
     """How many frames may be requested, those with most to correct first; None for all."""
+    max_pictures: int = Field(default=3, ge=0)
+    """How many scenes the page shows from above."""
     round_name: str = "autolabel"
     """Name of the request's round."""
     merge: bool = False
@@ -145,7 +149,9 @@ def autolabel(
     scores = _scores(routed, calibration, quality) | {"num_merged_frames": float(num_merged)}
     request = _request(changed, routed, config)
     scores["num_requested"] = float(len(request.frames))
-    _write_prelabels(outputs.prelabels, list(every.values()), (origin, scores))
+    poses = dict(zip(dataset.keys(), dataset.poses(), strict=True))
+    page = render_autolabel(routed, draw_scenes(routed, poses, config.max_pictures), scores)
+    _write_prelabels(outputs.prelabels, list(every.values()), (origin, scores, page))
     with write_folder_atomically(outputs.request) as draft:
         request.write(draft)
     if outputs.labelled is not None:
@@ -310,12 +316,13 @@ def _origin(dataset: Dataset, manifest: Manifest, inputs: AutolabelInputs) -> _O
 def _write_prelabels(
     path: Path,
     frames: Sequence[RoutedFrame],
-    of: tuple[_Origin, Scores],
+    of: tuple[_Origin, Scores, str],
 ) -> None:
-    origin, scores = of
+    origin, scores, page = of
     with write_folder_atomically(path) as folder:
         items = ((frame.key, frame.prelabels) for frame in frames)
         write_predictions(folder / PREDICTIONS_FILE, items)
+        (folder / AUTOLABEL_PAGE).write_text(page)
         Manifest(
             kind="predictions",
             uri=str(path.resolve()),

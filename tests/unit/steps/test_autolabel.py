@@ -102,6 +102,9 @@ def test_three_models_and_tracks_find_more_than_one_model(inputs, tmp_path, trut
     manifest = Manifest.read(outputs.prelabels / "manifest.json", "predictions")
     assert manifest.licences == ("CC-BY-4.0", "CC0-1.0")
     assert manifest.provenance["models"] == "model 0, model 1, model 2"
+    page = (outputs.prelabels / "autolabel.html").read_text()
+    assert page.count("<figure>") == 2
+    assert f"{scores['expected_precision']:.1%}" in page
     boxes = together[POOL[0]]
     assert {json.loads(text)["auto"] for text in boxes.attributes} == {True}
     assert ((boxes.score >= 0) & (boxes.score <= 1)).all()
@@ -111,7 +114,9 @@ def test_the_request_names_the_frames_that_need_a_person(inputs, tmp_path):
     scores, outputs = run(inputs, tmp_path, round_name="second")
     request = LabelRequest.read(outputs.request)
     assert 0 < scores["num_requested"] == len(request.frames)
-    assert scores["num_accepted_frames"] + len(request.frames) == len(POOL) == request.num_candidates
+    assert (
+        scores["num_accepted_frames"] + len(request.frames) == len(POOL) == request.num_candidates
+    )
     assert [frame.score for frame in request.frames] == sorted(
         (frame.score for frame in request.frames), reverse=True
     )
@@ -127,7 +132,7 @@ def test_twice_is_the_same(inputs, tmp_path):
     first, once = run(inputs, tmp_path, "once")
     second, again = run(inputs, tmp_path, "again")
     assert first == second
-    for name in ("predictions.parquet",):
+    for name in ("predictions.parquet", "autolabel.html"):
         assert (once.prelabels / name).read_bytes() == (again.prelabels / name).read_bytes()
     assert LabelRequest.read(once.request) == LabelRequest.read(again.request)
 
