@@ -61,7 +61,8 @@ def fuse_boxes(models: Sequence[Boxes], config: FusionConfig) -> FusedBoxes:
     """Return one box per object of a frame.
 
     Args:
-        models: the boxes of each model, with scores, in the ego frame.
+        models: the boxes of each model, with scores, in the ego frame; boxes that are not finite
+            or have no score do not count.
         config: what is of one object.
 
     Raises:
@@ -72,8 +73,10 @@ def fuse_boxes(models: Sequence[Boxes], config: FusionConfig) -> FusedBoxes:
         raise ValueError(f"{len(models)} models have {len(weights)} weights")
     whole = Boxes.concatenate(models)
     model = np.repeat(np.arange(len(models)), [len(boxes) for boxes in models])
+    is_shown = (whole.score >= config.min_score) & (whole.score > 0.0)
+    is_shown &= np.isfinite(whole.as_7()).all(axis=1)
     order = np.argsort(-whole.score, kind="stable")
-    order = order[whole.score[order] >= config.min_score]
+    order = order[is_shown[order]]
     whole, model = whole.select(order), model[order]
     parts: list[Boxes] = []
     agreements: list[NDArray[np.float64]] = []

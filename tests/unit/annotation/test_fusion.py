@@ -78,6 +78,14 @@ def test_weak_boxes_and_empty_frames_leave_nothing():
     assert fuse_boxes([boxes(), boxes()], FusionConfig()).contested.shape == (0,)
 
 
+def test_boxes_that_are_no_numbers_or_have_no_score_do_not_count():
+    models = [boxes([10, 0, 0, 0.8], [10, 0, np.nan, 0.9], [np.inf, 0, 0, 0.9], [10, 0, 0, np.nan])]
+    for config in (FusionConfig(), FusionConfig(min_score=0.0)):
+        fused = fuse_boxes([*models, boxes([30, 0, 0, 0.0])], config)
+        assert fused.boxes.as_7() == pytest.approx(np.array([[10, 0, 0.75, 4, 2, 1.5, 0]]))
+        assert fused.boxes.score == pytest.approx([0.4])
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(
