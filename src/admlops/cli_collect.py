@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, get_args
@@ -36,6 +37,7 @@ def add_commands(group: typer.Typer) -> None:
     group.command("show")(show)
     group.command("fetch")(fetch)
     group.command("register")(register)
+    group.command("watch")(watch)
 
 
 def list_datasets(
@@ -112,6 +114,26 @@ def register(
     if source is None and folder.is_dir() and not os.access(folder, os.W_OK):
         raise ConfigError(f"{folder}: cannot be written to; say with --source where the file goes")
     _collect(origin, source or folder / OWN_FOLDER / SOURCE_FILE)
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Folder in which recordings appear.")],
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of screening, triggers, privacy and the rest.")
+    ] = None,
+    lake_uri: Annotated[str, typer.Option(help="Dataset; instead of the file's.")] = "",
+    once: Annotated[bool, typer.Option(help="Look once, and end.")] = False,
+) -> None:
+    """Ingest recordings as they are completed, each exactly once; SIGTERM ends it cleanly."""
+    from admlops.collection.watch import Watch, WatchConfig
+
+    settings = WatchConfig() if config is None else WatchConfig.load(config)
+    if lake_uri:
+        settings = settings.replace(lake_uri=lake_uri)
+    watching = Watch(folder, settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: watching.stop.set())
+    watching.run(once=once, report=lambda line: print(line, flush=True))
 
 
 def _collect(origin: dict[str, object], source: Path) -> None:

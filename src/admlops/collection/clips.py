@@ -148,6 +148,7 @@ class ClipRecorder:
         detect: the detector that triggers ask; it sees the main lidar's sweeps.
         tags: conditions of the drive.
         max_buffered_bytes: the most that the buffer held.
+        windows: what triggers asked for so far.
     """
 
     recording: Recording
@@ -158,10 +159,15 @@ class ClipRecorder:
     detect: Detect | None = None
     tags: frozenset[str] = frozenset()
     max_buffered_bytes: int = 0
+    windows: list[Window] = field(default_factory=list)
     _open: "_OpenClip | None" = field(init=False, default=None)
 
-    def run(self) -> list[Clip]:
-        """Read the recording once; return the clips that were made of it, kept or not."""
+    def run(self, check: Callable[[], None] = lambda: None) -> list[Clip]:
+        """Read the recording once; return the clips that were made of it, kept or not.
+
+        Args:
+            check: is called at every message; what it raises ends the recording of clips.
+        """
         sensors = sensors_by_topic(self.config)
         engine = TriggerEngine(self.triggers, self.gaps)
         tracker = SignalTracker(self.triggers.max_age_s, self.tags)
@@ -171,6 +177,7 @@ class ClipRecorder:
         clips: list[Clip] = []
         try:
             for message in self.recording.messages():
+                check()
                 seen = self._observe(message, sensors.get(message.topic.name), tracker)
                 closed = engine.advance(message.log_time_ns)
                 closed += [] if seen is None else engine.update(seen)
@@ -224,6 +231,7 @@ class ClipRecorder:
             raise DataError(f"{self.recording.path}: no message in a window of its triggers")
         clip, self._open = self._open, None
         clip.finish()
+        self.windows.append(window)
         made = Clip(
             file=clip.path.name,
             digest=digest_file(clip.path),

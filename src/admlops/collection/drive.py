@@ -1,0 +1,168 @@
+"""One recorded drive on its way into the lake: quality, triggers, screening, blurring."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from admlops.analysis.requirement import RequirementCell
+from admlops.checks.findings import FindingLog
+from admlops.collection.clips import ClipRecorder, ClipStore, Detect
+from admlops.collection.privacy import FrameBlur
+from admlops.collection.screening import FrameScreen, ScreeningConfig
+from admlops.collection.signals import SignalTracker
+from admlops.collection.triggers import TriggerConfig, TriggerEngine, Window
+from admlops.formats.source import ReadOptions
+from admlops.recordings.events import LidarEvent
+from admlops.recordings.frames import FrameBuilder
+from admlops.recordings.recording import Recording, open_recording
+from admlops.recordings.source import examine, load_mapping
+from admlops.recordings.stream import EventStream
+from admlops.structures.finding import Finding
+from admlops.structures.frame import Frame
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What a drive goes through; what is None is left out.
+
+    Attributes:
+        options: whose images are read.
+        triggers: what is wanted.
+        clips: where clips of it go.
+        screening: what frames must show.
+        blur: what is blurred.
+        gaps: cells of the requirement that the dataset does not fill.
+        detect: the detector that triggers ask.
+    """
+
+    options: ReadOptions = field(default_factory=ReadOptions)
+    triggers: TriggerConfig | None = None
+    clips: ClipStore | None = None
+    screening: ScreeningConfig | None = None
+    blur: FrameBlur | None = None
+    gaps: Sequence[RequirementCell] = ()
+    detect: Detect | None = None
+
+
+class Drive:
+    """A recording whose frames are read once, in order, through all gates.
+
+    Attributes:
+        recording: the recording.
+        is_accepted: whether its quality suffices.
+        num_frames: frames that can be made of it.
+        num_outside: frames that no trigger asked for.
+        num_dropped: frames that screening dropped.
+        num_refused: frames that could not be read or blurred.
+        num_kept: frames that went through.
+        clips: files of its clips.
+        log: all findings.
+    """
+
+    def __init__(self, path: Path, name: str, gates: Gates) -> None:
+        """Examine a recording.
+
+        Raises:
+            DataError: it cannot be opened, or holds no message that can be read.
+            ConfigError: the mapping beside it is wrong.
+        """
+        self._gates = gates
+        self.num_outside = self.num_dropped = self.num_refused = self.num_kept = 0
+        self.clips: tuple[str, ...] = ()
+        self.log = FindingLog()
+        mapping = load_mapping(path)
+        self.recording: Recording = open_recording(path)
+        self.recording.name = name
+        self._builder: FrameBuilder
+        self._builder, quality = examine(self.recording, mapping, gates.options)
+        for finding in quality.findings:
+            self._note(finding)
+        self.num_frames = len(self._builder.plan)
+        self.is_accepted = quality.is_accepted or mapping.accept_poor
+
+    def frames(self, check: Callable[[], None]) -> Iterator[Frame]:
+        """Yield the frames that go through all gates; may be called once.
+
+        Args:
+            check: is called before every frame and at the end; what it raises ends the drive.
+        """
+        screen = None
+        if self._gates.screening is not None:
+            screen = FrameScreen(self._gates.screening)
+        for frame in self._wanted(check):
+            findings = () if screen is None else screen.judge(frame)
+            for finding in findings:
+                self._note(finding)
+            if findings:
+                self.num_dropped += 1
+                continue
+            blurred = frame if self._gates.blur is None else self._gates.blur.apply(frame)
+            if isinstance(blurred, Finding):
+                self._note(blurred)
+                self.num_refused += 1
+                continue
+            self.num_kept += 1
+            yield blurred
+        check()
+
+    def _wanted(self, check: Callable[[], None]) -> Iterator[Frame]:
+        """Yield the frames in windows of triggers, with tags that name these; all without any."""
+        windows = self._windows(check)
+        for number, time_ns in enumerate(self._builder.plan.times_ns.tolist()):
+            check()
+            reasons = [window.fired for window in windows or () if window.holds(time_ns)]
+            if windows is not None and not reasons:
+                self.num_outside += 1
+                continue
+            result = self._builder.build(number)
+            for finding in result.findings:
+                self._note(finding)
+            if result.frame is None:
+                self.num_refused += 1
+                continue
+            names = {f"trigger:{name}" for fired in reasons for name in fired}
+            tags = tuple(sorted({*result.frame.tags, *names}))
+            yield dataclasses.replace(result.frame, tags=tags)
+
+    def _windows(self, check: Callable[[], None]) -> list[Window] | None:
+        gates, config = self._gates, self._builder.index.config
+        if gates.triggers is None:
+            return None
+        if gates.clips is None:
+            return find_windows(EventStream(self.recording, config), gates, check)
+        recorder = ClipRecorder(
+            self.recording, config, gates.triggers, gates.clips, gates.gaps, gates.detect
+        )
+        made = recorder.run(check)
+        self.clips = tuple(clip.file for clip in made)
+        for finding in gates.clips.log.kept:
+            self._note(finding)
+        return recorder.windows
+
+    def _note(self, finding: Finding) -> None:
+        self.log.add(finding.rule.rule_id, finding.where, finding.what)
+
+
+def find_windows(events: EventStream, gates: Gates, check: Callable[[], None]) -> list[Window]:
+    """Return the stretches of a drive that triggers ask for, reading it once.
+
+    Args:
+        events: of the drive.
+        gates: the triggers and what they need.
+        check: is called at every event; what it raises ends the search.
+    """
+    if gates.triggers is None:
+        return []
+    engine = TriggerEngine(gates.triggers, gates.gaps)
+    tracker = SignalTracker(gates.triggers.max_age_s)
+    lidars = events.config.lidars
+    found: list[Window] = []
+    for event in events:
+        check()
+        seen = tracker.update(event)
+        if isinstance(event, LidarEvent) and lidars and event.sensor == lidars[0].sensor:
+            boxes = None if gates.detect is None else gates.detect(event)
+            seen = tracker.see(event.stamp_ns, boxes)
+        found += [] if seen is None else engine.update(seen)
+    return found + engine.finish()

@@ -1,0 +1,277 @@
+"""Watches a folder: ingests recordings as they are completed, each content exactly once.
+
+A recording's frames become one version of the lake, or nothing of them is seen; then an entry of
+the journal is written. A kill between the two is made good by the next run: the lake takes no
+frame twice.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from admlops.analysis.coverage import measure_coverage
+from admlops.analysis.requirement import Requirement
+from admlops.collection.arrivals import Arrival, Arrivals
+from admlops.collection.clips import ClipStore, Detect
+from admlops.collection.drive import Drive, Gates
+from admlops.collection.journal import Entry, Journal
+from admlops.collection.privacy import FrameBlur, PrivacyConfig
+from admlops.collection.screening import ScreeningConfig
+from admlops.collection.triggers import TriggerConfig
+from admlops.config import Config
+from admlops.errors import ConfigError, DataError, ServiceError
+from admlops.files import OWN_FOLDER
+from admlops.formats.source import ReadOptions
+from admlops.lake.store import Dataset
+from admlops.structures.finding import Finding
+
+JOURNAL_FOLDER = "watch"
+
+
+class WatchConfig(Config):
+    """What becomes of recordings that appear in a folder."""
+
+    lake_uri: str = "data/lake"
+    """Folder or s3:// URI of the dataset; it is made, or added to."""
+    licences: tuple[str, ...] = ()
+    """Terms of the recordings."""
+    journal: Path | None = None
+    """Folder of the journal; .admlops/watch in the watched folder if it is not given."""
+    settle_s: float = Field(default=30.0, gt=0)
+    """A recording that does not say that it is complete is when nothing changed for so long."""
+    poll_s: float = Field(default=5.0, gt=0)
+    """Time between looks at the folder."""
+    cameras: Literal["all", "front", "none"] = "all"
+    """Whose images are read."""
+    screening: ScreeningConfig | None = ScreeningConfig()
+    """What frames must show; null keeps all."""
+    triggers: TriggerConfig | None = None
+    """Frames of these stretches are ingested; of the whole drives if there are none."""
+    clips_folder: Path | None = None
+    """Folder for clips of these stretches, outside the watched one; none are made without."""
+    requirement: Requirement | None = None
+    """What the dataset must hold, for triggers that ask what is below it."""
+    privacy: PrivacyConfig | None = None
+    """What is blurred in all images before they are written."""
+    dataset_file: Path | None = None
+    """Where the manifest of the latest version goes, for the steps behind."""
+
+
+class _StoppedError(Exception):
+    """The watch was asked to end."""
+
+
+class _ChangedError(Exception):
+    """A recording changed while it was read."""
+
+
+class Watch:
+    """Watches one folder.
+
+    Attributes:
+        root: the folder.
+        config: what becomes of recordings.
+        stop: set it to end the watch; nothing is left half done.
+        journal: what became of recordings.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        config: WatchConfig,
+        detect: Detect | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Check all settings before the first recording is opened.
+
+        Args:
+            root: the folder.
+            config: what becomes of recordings.
+            detect: the detector that triggers ask.
+            stop: is set to end the watch.
+
+        Raises:
+            ConfigError: a setting is wrong, or asks for what is not given.
+            DataError: the journal or the ledger of clips is damaged.
+        """
+        _check(root, config, detect)
+        self.root = root
+        self.config = config
+        self.stop = stop or threading.Event()
+        self.journal = Journal(config.journal or root / OWN_FOLDER / JOURNAL_FOLDER)
+        self._detect = detect
+        self._blur = None if config.privacy is None else FrameBlur(config.privacy)
+
+    def run(self, *, once: bool, report: Callable[[str], None] = print) -> None:
+        """Ingest what is complete, again and again until `stop` is set.
+
+        Args:
+            once: look once, and end when all that is complete is dealt with.
+            report: is told one line per recording.
+
+        Raises:
+            ConfigError: another process watches with the same journal.
+            ServiceError: the object store failed, with `once`; otherwise it is tried again.
+        """
+        arrivals = Arrivals(self.root, self.config.settle_s, looks_once=once)
+        with self.journal.locked():
+            while not self.stop.is_set():
+                try:
+                    for entry in self._deal_with(arrivals):
+                        report(describe(entry))
+                except _StoppedError:
+                    break
+                except ServiceError as error:
+                    if once:
+                        raise
+                    report(f"tried again in {self.config.poll_s:g} s: {error}")
+                if once:
+                    return
+                self.stop.wait(self.config.poll_s)
+        report("stopped; what was not finished is done by the next watch")
+
+    def _deal_with(self, arrivals: Arrivals) -> Iterator[Entry]:
+        for arrival in arrivals.complete():
+            self._check_stop()
+            path = str(arrival.path.relative_to(self.root))
+            if self.journal.knows(path, arrival.signature):
+                continue
+            digest = arrival.digest()
+            known = self.journal.find(digest)
+            looks = {"path": path, "signature": arrival.signature}
+            facts: dict[str, object] = {"digest": digest, **looks}
+            try:
+                if known is not None:
+                    entry = Entry.parse({**facts, "outcome": "repeated", "log": known.log})
+                else:
+                    entry = self._ingest(arrival, facts)
+            except _ChangedError:
+                continue
+            self.journal.write(entry)
+            yield entry
+
+    def _ingest(self, arrival: Arrival, facts: dict[str, object]) -> Entry:
+        def check() -> None:
+            self._check_stop()
+
+        def check_whole() -> None:
+            if not arrival.is_unchanged():
+                raise _ChangedError
+
+        name = log_name(arrival.path, self.root)
+        dataset = Dataset.create(self.config.lake_uri, licences=self.config.licences)
+        try:
+            drive = Drive(arrival.path, name, self._gates(dataset))
+        except DataError as error:
+            check_whole()
+            found = {"rules": {"REC001": 1}, "findings": (str(error),)}
+            return Entry.parse({**facts, **found, "outcome": "refused", "log": name})
+        with drive.recording:
+            if drive.is_accepted:
+
+                def frames() -> Iterator[object]:
+                    yield from drive.frames(check)
+                    check_whole()
+
+                added = dataset.append(frames(), whole=True)  # type: ignore[arg-type]
+                for key in added.conflicts:
+                    what = "the dataset holds other sensor data under this key"
+                    drive.log.add("READ015", str(key), what)
+                drive.num_refused += len(added.conflicts)
+                drive.num_kept -= len(added.conflicts)
+        entry = _entry(drive, facts, dataset.version, self._blur)
+        if self.config.dataset_file is not None and drive.is_accepted:
+            provenance = {"step": "collect watch", "source": str(self.root)}
+            provenance |= {"privacy": entry.privacy} if entry.privacy else {}
+            scores = {"num_added": float(added.num_added), "num_kept": float(entry.num_kept)}
+            dataset.manifest(provenance, scores).write(self.config.dataset_file)
+        return entry
+
+    def _gates(self, dataset: Dataset) -> Gates:
+        config = self.config
+        gaps = []
+        if config.triggers is not None and config.triggers.need_gaps and config.requirement:
+            coverage = measure_coverage(dataset, config.requirement)
+            gaps = [gap.cell for gap in coverage.gaps]
+        clips = None
+        if config.clips_folder is not None and config.triggers is not None:
+            clips = ClipStore(config.clips_folder, config.triggers.budget_bytes)
+        return Gates(
+            options=ReadOptions(cameras=config.cameras),
+            triggers=config.triggers,
+            clips=clips,
+            screening=config.screening,
+            blur=self._blur,
+            gaps=gaps,
+            detect=self._detect,
+        )
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise _StoppedError
+
+
+def log_name(path: Path, root: Path) -> str:
+    """Return a recording's name in the lake: its path below the folder, without its suffix."""
+    relative = path.relative_to(root) if path != root else Path(path.name)
+    parts = list(relative.parts)
+    if path.is_file():
+        parts[-1] = parts[-1].split(".")[0]
+    return "-".join(parts)
+
+
+def describe(entry: Entry) -> str:
+    """Return one line about what became of a recording."""
+    if entry.outcome == "repeated":
+        return f"{entry.path}: the same content as {entry.log}, not ingested again"
+    rules = ", ".join(f"{rule_id} {count}" for rule_id, count in sorted(entry.rules.items()))
+    because = f" ({rules})" if rules else ""
+    if entry.outcome == "refused":
+        first = entry.findings[0] if entry.findings else ""
+        return f"{entry.path}: refused{because}: {first}"
+    return (
+        f"{entry.path}: {entry.num_kept} of {entry.num_frames} frames in version {entry.version}, "
+        f"{entry.num_outside} outside triggers, {entry.num_dropped} dropped, "
+        f"{entry.num_refused} refused{because}"
+    )
+
+
+def _entry(drive: Drive, facts: dict[str, object], version: int, blur: FrameBlur | None) -> Entry:
+    ordered: list[Finding] = drive.log.ordered()
+    return Entry.parse(
+        {
+            **facts,
+            "outcome": "ingested" if drive.is_accepted else "refused",
+            "log": drive.recording.name,
+            "num_frames": drive.num_frames,
+            "num_outside": drive.num_outside,
+            "num_dropped": drive.num_dropped,
+            "num_refused": drive.num_refused if drive.is_accepted else drive.num_frames,
+            "num_kept": drive.num_kept,
+            "version": version,
+            "clips": drive.clips,
+            "privacy": "" if blur is None else blur.provenance,
+            "rules": dict(sorted(drive.log.counts.items())),
+            "findings": tuple(str(finding) for finding in ordered),
+        }
+    )
+
+
+def _check(root: Path, config: WatchConfig, detect: Detect | None) -> None:
+    if not root.is_dir():
+        raise ConfigError(f"{root}: no such folder")
+    triggers = config.triggers
+    if triggers is not None and triggers.need_detections and detect is None:
+        raise ConfigError(
+            "triggers ask what a detector sees, and none is given; pass `detect` to Watch"
+        )
+    if triggers is not None and triggers.need_gaps and config.requirement is None:
+        raise ConfigError("triggers ask what is below the requirement; give `requirement`")
+    if config.clips_folder is not None:
+        if triggers is None:
+            raise ConfigError("clips_folder: clips are of stretches; give `triggers`")
+        if config.clips_folder.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(f"clips_folder: must lie outside {root}, or clips would be ingested")
