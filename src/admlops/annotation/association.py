@@ -19,6 +19,13 @@ NO_TRACK = -1
 _GATE = 9.21
 """Of the squared distance in standard deviations, on the ground: 99 % of the true ones are nearer
 (chi-squared, two degrees of freedom)."""
+_ALONE = 13.3
+"""Cost of a track that is missed (one in five) beside a new object (one in 1000 m2 and frame):
+twice the negative logarithm of both, less that of 2 pi, as in the cost of a pair."""
+_STANDS = 1.4
+"""Cost of the guess that a new object stands: half of them do."""
+_MISSED = 1
+"""Missed frames that never end a track."""
 _STATE = (0, 1, 2, 6)
 
 
@@ -28,7 +35,8 @@ class CategoryTracking(MotionConfig):
     birth_score: float = Field(default=0.3, ge=0, le=1)
     """Score from which on a detection founds a track; weaker ones only continue tracks."""
     max_gap_s: float = Field(default=1.5, gt=0)
-    """Time after which an object that is not seen is lost."""
+    """Time after which an object that is not seen is lost; after less than two missed frames
+    never, however far frames are apart."""
     min_iou: float = Field(default=0.1, gt=0, le=1)
     """Overlap with the expected box that suffices where the centre is beyond the gate."""
 
@@ -50,21 +58,23 @@ class Detections:
 
 @dataclass(slots=True)
 class _Live:
-    """The T tracks that go on: number, state, when and as what they were seen last."""
+    """The T tracks that go on: number, state, as what and in which frame they were seen last."""
 
     number: NDArray[np.int64]
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
     box_7: NDArray[np.float64]
-    seen_s: NDArray[np.float64]
+    seen: NDArray[np.int64]
+    is_new: NDArray[np.bool_]
 
-    def keep(self, index: NDArray[np.bool_]) -> "_Live":
+    def keep(self, index: NDArray[np.bool_] | NDArray[np.int64]) -> "_Live":
         return _Live(
             self.number[index],
             self.mean[index],
             self.covariance[index],
             self.box_7[index],
-            self.seen_s[index],
+            self.seen[index],
+            self.is_new[index],
         )
 
     def expected_7(self) -> NDArray[np.float64]:
@@ -92,22 +102,24 @@ def associate(
         np.empty((0, 4, 2)),
         np.empty((0, 4, 3)),
         np.empty((0, 7)),
-        np.empty(0),
+        np.empty(0, np.int64),
+        np.empty(0, bool),
     )
     num_born, before_s = 0, times_s[0] if len(times_s) else 0.0
     for frame, now_s in enumerate(times_s):
         rows = np.arange(bounds[frame], bounds[frame + 1])
-        live = live.keep(now_s - live.seen_s <= config.max_gap_s)
+        is_recent = now_s - times_s[live.seen] <= config.max_gap_s
+        live = live.keep(is_recent | (frame - live.seen <= 1 + _MISSED))
         elapsed_s = np.full(len(live.number), now_s - before_s)
         predict_all(live.mean, live.covariance, elapsed_s, variances.acceleration)
         before_s = now_s
         is_strong = detections.score[rows] >= config.birth_score
         for some in (rows[is_strong], rows[~is_strong]):
-            tracks[some] = _continue(live, detections, some, now_s, (config, variances))
+            tracks[some] = _continue(live, detections, some, frame, (config, variances))
         born = rows[is_strong & (tracks[rows] == NO_TRACK)]
         tracks[born] = num_born + np.arange(len(born))
         num_born += len(born)
-        live = _found(live, detections.box_7[born], tracks[born], now_s, variances)
+        live = _found(live, detections.box_7[born], tracks[born], frame, variances)
     return tracks
 
 
@@ -115,37 +127,63 @@ def _continue(
     live: _Live,
     detections: Detections,
     rows: NDArray[np.int64],
-    now_s: float,
+    frame: int,
     by: tuple[CategoryTracking, Variances],
 ) -> NDArray[np.int64]:
     """Give detections to tracks that are not seen in this frame yet; return their numbers."""
     config, variances = by
     tracks = np.full(len(rows), NO_TRACK)
-    free = np.flatnonzero(live.seen_s < now_s)
+    free = np.flatnonzero(live.seen < frame)
     if len(free) == 0 or len(rows) == 0:
         return tracks
     boxes_7 = detections.box_7[rows]
-    offset = live.mean[free][:, None, :2, 0] - boxes_7[None, :, :2]
-    spread = (live.covariance[free, :2, 0] + variances.measured[:2])[:, None]
-    distance = (np.square(offset) / spread).sum(axis=-1)
-    # twice the negative logarithm of the likelihood, less a constant
-    cost = np.minimum(distance, _GATE) + np.log(spread).sum(axis=-1)
-    covers = iou_bev(live.expected_7()[free], boxes_7) >= config.min_iou
-    cost[(distance > _GATE) & ~covers] = np.inf
-    for track, place in zip(*assign(cost), strict=True):
+    cost = _price(live.keep(free), boxes_7, config, variances)
+    pairs = assign(np.minimum(cost, _ALONE))
+    for track, place in zip(*pairs, strict=True):
+        if cost[track, place] >= _ALONE:
+            continue
         own = free[track]
         measured = boxes_7[place][list(_STATE)]
         update(live.mean[own], live.covariance[own], measured, variances.measured)
-        live.box_7[own], live.seen_s[own] = boxes_7[place], now_s
+        live.box_7[own], live.seen[own], live.is_new[own] = boxes_7[place], frame, False
         tracks[place] = live.number[own]
     return tracks
+
+
+def _price(
+    live: _Live, boxes_7: NDArray[np.float64], config: CategoryTracking, variances: Variances
+) -> NDArray[np.float64]:
+    """Return (T, N) what it costs that a track shows as a box; infinite where it cannot.
+
+    Twice the negative logarithm of the likelihood, less a constant. A new track's speed is unknown:
+    it may go on or stand, and what is likelier counts, or else a missed object in a row of parked
+    cars would move all their names on by one.
+    """
+    noise = variances.measured[:2]
+    offset = live.mean[:, None, :2, 0] - boxes_7[None, :, :2]
+    distance, cost = _likelihood(offset, (live.covariance[:, :2, 0] + noise)[:, None])
+    covers = iou_bev(live.expected_7(), boxes_7) >= config.min_iou
+    cost[(distance > _GATE) & ~covers] = np.inf
+    from_last = live.box_7[:, None, :2] - boxes_7[None, :, :2]
+    distance, stands = _likelihood(from_last, np.broadcast_to(2.0 * noise, (len(live.seen), 1, 2)))
+    stands[(distance > _GATE) | ~live.is_new[:, None]] = np.inf
+    result: NDArray[np.float64] = np.minimum(cost, stands + _STANDS)
+    return result
+
+
+def _likelihood(
+    offset: NDArray[np.float64], spread: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (T, N) squared distances in standard deviations, and costs."""
+    distance = (np.square(offset) / spread).sum(axis=-1)
+    return distance, np.minimum(distance, _GATE) + np.log(spread).sum(axis=-1)
 
 
 def _found(
     live: _Live,
     boxes_7: NDArray[np.float64],
     numbers: NDArray[np.int64],
-    now_s: float,
+    frame: int,
     variances: Variances,
 ) -> _Live:
     if len(numbers) == 0:
@@ -158,5 +196,6 @@ def _found(
         np.concatenate([live.mean, [mean for mean, _ in states]]),
         np.concatenate([live.covariance, [covariance for _, covariance in states]]),
         np.concatenate([live.box_7, boxes_7]),
-        np.concatenate([live.seen_s, np.full(len(numbers), now_s)]),
+        np.concatenate([live.seen, np.full(len(numbers), frame)]),
+        np.concatenate([live.is_new, np.ones(len(numbers), bool)]),
     )

@@ -121,6 +121,25 @@ def test_a_single_detection_stays_without_a_track():
     assert tracked[1].boxes.as_7()[0] == pytest.approx([10, 0, 0.75, 4, 2, 1.5, 0.3])
 
 
+def test_names_in_a_row_of_parked_cars_stay_where_they_are():
+    # the first is missed in the second frame and a fourth appears: by distance all could move on
+    first = [[x, 0, 0, 0.8] for x in (0, 6, 12)]
+    second = [[x, 0, 0, 0.8] for x in (6, 12, 18)]
+    scene = scene_of([first, second, second], step_ns=1_000_000_000)
+    tracked = track_scene(scene, TrackingConfig())
+    for frame in tracked[1:]:
+        names = dict(zip(frame.boxes.center_m[:, 0].round(), frame.boxes.track_id, strict=True))
+        assert (names[6], names[12]) == ("scene-car-1", "scene-car-2")
+
+
+def test_a_missed_frame_ends_no_track_however_long_the_interval():
+    rows = [[[10, 0, 0, 0.8]], [[10, 0, 0, 0.8]], [], [[10, 0, 0, 0.8]]]
+    config = TrackingConfig(categories={"": CategoryTracking(max_gap_s=0.5)})
+    tracked = track_scene(scene_of(rows, step_ns=1_000_000_000), config)
+    assert [list(frame.boxes.track_id) for frame in tracked] == [["scene-car-0"]] * 4
+    assert tracked[2].is_interpolated.all()
+
+
 def test_two_that_pass_each_other_keep_their_names():
     rows = [[[index, 0, 0, 0.8], [10 - index, 2.5, 3.1, 0.8]] for index in range(11)]
     tracked = track_scene(scene_of(rows), TrackingConfig())
