@@ -115,8 +115,8 @@ class FrameReading:
             what = f"{', '.join(map(repr, unknown))}; known are {', '.join(table.names)}"
             self.note("READ010", where, what)
             return None
-        size_px = boxes.box2d_px[:, 2:] - boxes.box2d_px[:, :2]
-        is_bad = ~(np.isfinite(boxes.box2d_px).all(axis=1) & (size_px > 0).all(axis=1))
+        is_ordered = (boxes.box2d_px[:, 2:] > boxes.box2d_px[:, :2]).all(axis=1)
+        is_bad = ~(np.isfinite(boxes.box2d_px).all(axis=1) & is_ordered)
         if is_bad.any():
             first = int(np.flatnonzero(is_bad)[0])
             numbers = ", ".join(f"{value:g}" for value in boxes.box2d_px[first])

@@ -16,6 +16,14 @@ def make_transform(rotation: ArrayLike, translation_m: ArrayLike) -> NDArray[np.
     return transform
 
 
+def is_rotation(matrix: NDArray[np.float64], tolerance: float = 1e-3) -> bool:
+    """Return whether a (3, 3) matrix turns and does nothing else; any numbers may be given."""
+    if not np.abs(matrix).max() < 2.0:
+        return False
+    is_orthogonal = np.abs(matrix @ matrix.T - np.eye(3)).max() < tolerance
+    return bool(is_orthogonal and np.linalg.det(matrix) > 0.0)
+
+
 def invert(transform: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the inverse of a rigid (4, 4) transform, by transposition."""
     rotation = transform[:3, :3]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from admlops.errors import DataError
 from admlops.formats.kitti.labels import CAMERA_HEIGHT_M
-from admlops.geometry.pose import invert, make_transform
+from admlops.geometry.pose import invert, is_rotation, make_transform
 from admlops.structures.frame import CalibratedSensor
 
 EGO_FROM_RECTIFIED = make_transform(
@@ -25,7 +25,8 @@ _SHAPES = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 _OPTIONAL = {"P3": (3, 4), "Tr_imu_to_velo": (3, 4)}
 _ALIASES = {"R_rect": "R0_rect", "Tr_velo_cam": "Tr_velo_to_cam", "Tr_imu_velo": "Tr_imu_to_velo"}
 """Names of the rows in KITTI tracking."""
-_MAX_ROTATION_ERROR = 1e-3
+_MAX_NUMBER = 1e9
+_MIN_FOCAL_PX = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,11 @@ class KittiCalibration:
         missing = [name for name in _SHAPES if name not in rows]
         if missing:
             raise ValueError(f"no row {', '.join(missing)}")
-        matrix = rows["P2"][:, :3]
-        if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.allclose(matrix[2], [0, 0, 1]):
-            raise ValueError("P2 is not a pinhole projection")
+        for name in ("P2", "P3"):
+            if name in rows and not _is_pinhole(rows[name][:, :3]):
+                raise ValueError(f"{name} is not a pinhole projection")
         for name in ("R0_rect", "Tr_velo_to_cam", "Tr_imu_to_velo"):
-            rotation = rows[name][:, :3] if name in rows else np.eye(3)
-            if np.abs(rotation @ rotation.T - np.eye(3)).max() > _MAX_ROTATION_ERROR:
+            if name in rows and not is_rotation(rows[name][:, :3]):
                 raise ValueError(f"{name} holds no rotation")
         return cls(
             rows["P2"],
@@ -134,6 +134,11 @@ class KittiCalibration:
         )
 
 
+def _is_pinhole(matrix: NDArray[np.float64]) -> bool:
+    has_lens = min(matrix[0, 0], matrix[1, 1]) > _MIN_FOCAL_PX and matrix[1, 0] == 0.0
+    return bool(has_lens and np.allclose(matrix[2], [0, 0, 1]))
+
+
 def _camera(name: str, projection: NDArray[np.float64]) -> CalibratedSensor:
     matrix = projection[:, :3].copy()
     camera_from_rectified = make_transform(np.eye(3), np.linalg.solve(matrix, projection[:, 3]))
@@ -153,6 +158,6 @@ def _parse_row(name: str, values: str) -> NDArray[np.float64]:
         raise ValueError(f"{name} holds something that is not a number") from None
     if row.size != shape[0] * shape[1]:
         raise ValueError(f"{name} has {row.size} values, not {shape[0] * shape[1]}")
-    if not np.isfinite(row).all():
-        raise ValueError(f"{name} holds a value that is not finite")
+    if not (np.abs(row) < _MAX_NUMBER).all():
+        raise ValueError(f"{name} holds a value that is not finite, or far too large")
     return row.reshape(shape)

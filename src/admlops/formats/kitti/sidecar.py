@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from admlops.config import Config
+from admlops.geometry.pose import is_rotation
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
 
@@ -30,7 +31,7 @@ class FrameNote(Config):
     """The frame's log."""
     scene: str
     """The frame's scene."""
-    timestamp_ns: int
+    timestamp_ns: int = Field(ge=-(2**63), lt=2**63)
     """The frame's time."""
     split: str = ""
     """The frame's split; of training frames, ImageSets is stronger."""
@@ -42,6 +43,14 @@ class FrameNote(Config):
     """Track of each box, in the label file's order."""
     velocities_mps: tuple[tuple[float | None, float | None], ...] = ()
     """Velocity of each box, in the label file's order."""
+
+    @field_validator("global_from_ego")
+    @classmethod
+    def _is_rigid(cls, rows: tuple[float, ...]) -> tuple[float, ...]:
+        pose = np.array(rows).reshape(-1, 4)
+        if not np.isfinite(pose).all() or not is_rotation(pose[:, :3]):
+            raise ValueError("the pose does more than turn and shift")
+        return rows
 
     @classmethod
     def from_frame(cls, frame: Frame, name: str) -> "FrameNote":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from admlops.formats.box_details import attributes_text
 from admlops.geometry.pose import (
+    is_rotation,
     make_transform,
     rotation_about_z,
     rotation_from_quaternion,
@@ -78,11 +79,8 @@ def parse_cameras(content: Any) -> dict[str, CalibratedSensor]:  # noqa: ANN401 
         place = numbers(item.get("cam_to_velo"), (4, 4), f"{name} cam_to_velo")
         matrix = numbers(item.get("cam_intrinsic"), (3, 3), f"{name} cam_intrinsic")
         lens = numbers(item.get("distortion", []), (-1,), f"{name} distortion")
-        rotation = place[:3, :3]
-        is_rigid = np.abs(rotation).max() < 2.0 and np.allclose(
-            rotation @ rotation.T, np.eye(3), atol=1e-2
-        )
-        if not is_rigid or np.linalg.det(rotation) < 0 or min(matrix[0, 0], matrix[1, 1]) <= 0:
+        is_placed = is_rotation(place[:3, :3], tolerance=1e-2)
+        if not is_placed or min(matrix[0, 0], matrix[1, 1]) <= 0:
             raise BrokenSequenceError(f"{name} has no rigid place or no focal length")
         cameras[name] = CalibratedSensor(ours, "camera", EGO_FROM_LIDAR @ place, matrix, lens)
     return cameras

@@ -264,9 +264,10 @@ def _read_points(file: Path, reading: FrameReading) -> NDArray[np.float32] | Non
     if not content or len(content) % _BYTES_PER_POINT:
         reading.note("READ002", file, f"{len(content)} bytes")
         return None
-    points = np.frombuffer(content, "<f4").reshape(-1, 4).astype(np.float32)
-    points[:, 3] /= MAX_REFLECTIVITY
-    return reading.points(points, file)
+    points = reading.points(np.frombuffer(content, "<f4").reshape(-1, 4), file)
+    if points is None:
+        return None
+    return points * np.array([1.0, 1.0, 1.0, 1.0 / MAX_REFLECTIVITY], dtype=np.float32)
 
 
 def _tags(about: object) -> tuple[str, ...]:

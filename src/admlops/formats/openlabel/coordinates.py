@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 
 from admlops.formats.box_details import finite
 from admlops.formats.label_file import BrokenLabelError
-from admlops.geometry.pose import invert, make_transform, rotation_from_quaternion
+from admlops.geometry.pose import (
+    invert,
+    is_rotation,
+    make_transform,
+    rotation_from_quaternion,
+)
 
 MAX_DEPTH = 64
 """Systems hang below each other no deeper; a longer chain is a circle."""
@@ -25,7 +30,10 @@ def read_pose(data: Any, what: str) -> NDArray[np.float64]:  # noqa: ANN401 - an
     if not isinstance(data, Mapping):
         raise BrokenLabelError(f"{what} is {data!r:.60}, expected a transform")
     if "matrix4x4" in data:
-        return numbers(data["matrix4x4"], 16, f"{what}.matrix4x4").reshape(4, 4)
+        matrix = numbers(data["matrix4x4"], 16, f"{what}.matrix4x4").reshape(4, 4)
+        if not is_rotation(matrix[:3, :3]) or matrix[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
+            raise BrokenLabelError(f"{what}.matrix4x4 does more than turn and shift")
+        return matrix
     translation = numbers(data.get("translation"), 3, f"{what}.translation")
     if "quaternion" in data:
         x, y, z, w = numbers(data["quaternion"], 4, f"{what}.quaternion")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from admlops.formats.waymo.range_image import LidarCalibration
 from admlops.formats.waymo.wire import BrokenMessageError, Message
+from admlops.geometry.pose import is_rotation
 from admlops.structures.frame import CalibratedSensor
 
 CAMERAS: Mapping[int, str] = MappingProxyType(
@@ -112,10 +113,6 @@ def read_transform(message: Message, what: str) -> NDArray[np.float64]:
     if len(numbers) != 16 or not np.isfinite(numbers).all():
         raise BrokenMessageError(f"{what} has no transform of sixteen numbers")
     transform = numbers.reshape(4, 4)
-    rotation = transform[:3, :3]
-    is_rigid = np.abs(rotation).max() < 2.0 and np.allclose(
-        rotation @ rotation.T, np.eye(3), atol=1e-3
-    )
-    if not is_rigid or np.linalg.det(rotation) < 0 or not (transform[3] == (0, 0, 0, 1)).all():
+    if not is_rotation(transform[:3, :3]) or transform[3].tolist() != [0.0, 0.0, 0.0, 1.0]:
         raise BrokenMessageError(f"{what} has a transform that is not rigid")
     return transform

@@ -63,3 +63,21 @@ def test_image_sizes_without_decoding(tmp_path):
             image_size_px(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match="neither"):
         image_size_px(b"GIF89a")
+
+
+@pytest.mark.parametrize(
+    ("row", "values", "what"),
+    [
+        ("P3", "0 0 600 0 0 700 180 0 0 0 1 0", "P3 is not a pinhole"),
+        ("P3", "700 0 600 0 700 700 180 0 0 0 1 0", "P3 is not a pinhole"),
+        ("P2", "1e-320 0 600 0 0 700 180 0 0 0 1 0", "P2 is not a pinhole"),
+        ("R0_rect", "1e300 0 0 0 1 0 0 0 1", "far too large"),
+        ("Tr_imu_to_velo", "1 0 0 0 0 -1 0 0 0 0 1 0", "Tr_imu_to_velo holds no rotation"),
+    ],
+)
+def test_rows_that_would_break_later(row, values, what):
+    sensor = CalibratedSensor("l", "lidar", np.eye(4))
+    rows = KittiCalibration.from_sensors(sensor, None).to_text().splitlines()
+    kept = [line for line in rows if not line.startswith(f"{row}:")]
+    with pytest.raises(ValueError, match=what):
+        KittiCalibration.parse("\n".join([*kept, f"{row}: {values}"]).encode())
