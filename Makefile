@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TRITON_READY := $(TRITON_VENV)/.ready
 EXTRAS := lake,report,train,export,serve,record,collect,kfp,dev
+TEST_PROCESSES ?= 2
 ROLES ?= data train train-mmdet3d export triton-loader
 export ADMLOPS_TRITON_VENV ?= $(CURDIR)/$(TRITON_VENV)
 
@@ -42,8 +43,8 @@ format: $(READY) ## Format the code, mend what the linter can mend, strip the no
 	$(BIN)/ruff check --fix .
 	$(BIN)/python examples/strip_outputs.py
 
-test: setup ## Run all tests.
-	$(BIN)/pytest -q
+test: setup ## Run all tests, in TEST_PROCESSES= processes, each a file at a time; whole pipelines first.
+	$(BIN)/pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 golden: $(READY) ## Rewrite the golden files; review the diff.
 	ADMLOPS_REWRITE_GOLDEN=1 $(BIN)/pytest -q tests/golden
