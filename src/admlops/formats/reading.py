@@ -59,6 +59,9 @@ class FrameReading:
         except OSError as error:
             self.note("READ001", path, f"cannot be read ({error.strerror})")
             return None
+        except ValueError:  # a surrogate or a nought in the name
+            self.note("READ001", ascii(str(path)), "no file can have this name")
+            return None
 
     def points(self, points: NDArray[np.float32], where: Path) -> NDArray[np.float32] | None:
         """Return (N, 4) points that are finite and within reach, or None with a finding."""

@@ -96,8 +96,8 @@ def parse_pose(content: Any) -> NDArray[np.float64]:  # noqa: ANN401 - any JSON
     if not pose.any():
         return np.eye(4)
     x, y, z, w = pose[:4]
-    if abs(np.linalg.norm(pose[:4]) - 1.0) > 1e-2:
-        raise BrokenSequenceError(f"a quaternion of length {np.linalg.norm(pose[:4]):g}")
+    if np.abs(pose[:4]).max() > 2.0 or abs(np.linalg.norm(pose[:4]) - 1.0) > 1e-2:
+        raise BrokenSequenceError(f"quaternion {pose[:4].tolist()} has another length than one")
     global_from_lidar = make_transform(rotation_from_quaternion([w, x, y, z]), pose[4:])
     return global_from_lidar @ np.linalg.inv(EGO_FROM_LIDAR)
 
