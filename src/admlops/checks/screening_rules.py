@@ -57,4 +57,22 @@ SCREENING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "A clip begins as early as its trigger asks",
         "Raise triggers.buffer_bytes, or record fewer topics",
     ),
+    (
+        "CALIB001",
+        "error",
+        "Edges that the lidar sees lie on edges that the camera sees",
+        "Calibrate the camera against the lidar again; a mount has moved, or transforms are wrong",
+    ),
+    (
+        "CALIB002",
+        "error",
+        "Boxes labelled in space project onto the boxes labelled in the image",
+        "Calibrate the camera against the lidar again, or look at how the labels were made",
+    ),
+    (
+        "CALIB003",
+        "info",
+        "Calibration can be judged: there are frames with lidar edges in the camera's view",
+        "Drive where there are cars, poles and trees; rectify the images",
+    ),
 )

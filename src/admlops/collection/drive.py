@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from admlops.analysis.requirement import RequirementCell
 from admlops.checks.findings import FindingLog
+from admlops.collection.calibration_check import CalibrationCheck, CalibrationConfig
 from admlops.collection.clips import ClipRecorder, ClipStore, Detect
 from admlops.collection.privacy import FrameBlur
 from admlops.collection.screening import FrameScreen, ScreeningConfig
@@ -28,6 +31,7 @@ class Gates:
 
     Attributes:
         options: whose images are read.
+        calibration: how far it may be off.
         triggers: what is wanted.
         clips: where clips of it go.
         screening: what frames must show.
@@ -37,6 +41,7 @@ class Gates:
     """
 
     options: ReadOptions = field(default_factory=ReadOptions)
+    calibration: CalibrationConfig | None = None
     triggers: TriggerConfig | None = None
     clips: ClipStore | None = None
     screening: ScreeningConfig | None = None
@@ -50,7 +55,7 @@ class Drive:
 
     Attributes:
         recording: the recording.
-        is_accepted: whether its quality suffices.
+        is_accepted: whether its quality and calibration suffice.
         num_frames: frames that can be made of it.
         num_outside: frames that no trigger asked for.
         num_dropped: frames that screening dropped.
@@ -80,6 +85,21 @@ class Drive:
             self._note(finding)
         self.num_frames = len(self._builder.plan)
         self.is_accepted = quality.is_accepted or mapping.accept_poor
+        if self.is_accepted and gates.calibration is not None:
+            self.is_accepted = self._is_calibrated(gates.calibration)
+
+    def _is_calibrated(self, config: CalibrationConfig) -> bool:
+        """Return whether frames from all over the drive fit its calibration."""
+        check = CalibrationCheck(config)
+        count = min(config.num_frames, self.num_frames)
+        for number in np.linspace(0, self.num_frames - 1, count).round().astype(int).tolist():
+            frame = self._builder.build(number).frame
+            if frame is not None:
+                check.add(frame)
+        findings = check.judge(self.recording.name)
+        for finding in findings:
+            self._note(finding)
+        return all(finding.rule.severity != "error" for finding in findings)
 
     def frames(self, check: Callable[[], None]) -> Iterator[Frame]:
         """Yield the frames that go through all gates; may be called once.

@@ -15,6 +15,7 @@ from pydantic import Field
 from admlops.analysis.coverage import measure_coverage
 from admlops.analysis.requirement import Requirement
 from admlops.collection.arrivals import Arrival, Arrivals
+from admlops.collection.calibration_check import CalibrationConfig
 from admlops.collection.clips import ClipStore, Detect
 from admlops.collection.drive import Drive, Gates
 from admlops.collection.journal import Entry, Journal
@@ -46,6 +47,8 @@ class WatchConfig(Config):
     """Time between looks at the folder."""
     cameras: Literal["all", "front", "none"] = "all"
     """Whose images are read."""
+    calibration: CalibrationConfig | None = None
+    """How far the calibration of a drive may be off; it is not looked at without."""
     screening: ScreeningConfig | None = ScreeningConfig()
     """What frames must show; null keeps all."""
     triggers: TriggerConfig | None = None
@@ -201,6 +204,7 @@ class Watch:
             clips = ClipStore(config.clips_folder, config.triggers.budget_bytes)
         return Gates(
             options=ReadOptions(cameras=config.cameras),
+            calibration=config.calibration,
             triggers=config.triggers,
             clips=clips,
             screening=config.screening,
