@@ -54,7 +54,8 @@ class WatchConfig(Config):
     triggers: TriggerConfig | None = None
     """Frames of these stretches are ingested; of the whole drives if there are none."""
     clips_folder: Path | None = None
-    """Folder for clips of these stretches, outside the watched one; none are made without."""
+    """Folder for clips of these stretches, outside the watched one; none are made without. Clips
+    hold images as they were recorded, so that it excludes `privacy`."""
     requirement: Requirement | None = None
     """What the dataset must hold, for triggers that ask what is below it."""
     privacy: PrivacyConfig | None = None
@@ -277,5 +278,10 @@ def _check(root: Path, config: WatchConfig, detect: Detect | None) -> None:
     if config.clips_folder is not None:
         if triggers is None:
             raise ConfigError("clips_folder: clips are of stretches; give `triggers`")
+        if config.privacy is not None:
+            raise ConfigError(
+                "clips_folder: clips hold images as they were recorded, and `privacy` asks that "
+                "none is written so; leave one of the two out"
+            )
         if config.clips_folder.resolve().is_relative_to(root.resolve()):
             raise ConfigError(f"clips_folder: must lie outside {root}, or clips would be ingested")

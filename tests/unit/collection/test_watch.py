@@ -202,6 +202,14 @@ def test_triggers_choose_frames_and_make_clips_and_screening_drops(tmp_path):
         ({"triggers": {"triggers": [{"name": "n", "when": {"category": "car"}}]}}, "detector"),
         ({"clips_folder": "clips"}, "give `triggers`"),
         ({"privacy": {"file": "absent.onnx"}}, "no such file"),
+        (
+            {
+                "privacy": {"file": "absent.onnx"},
+                "clips_folder": "clips",
+                "triggers": {"triggers": [{"name": "n", "when": {"tag": "night"}}]},
+            },
+            "none is written so",
+        ),
     ],
 )
 def test_settings_are_checked_before_the_first_recording(tmp_path, changes, reason):
