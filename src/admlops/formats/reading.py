@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.checks.rules import find
+from admlops.formats.cloud_file import BYTES_PER_POINT
 from admlops.formats.image_file import image_size_px
 from admlops.formats.source import CategoryTable, Mapped, ReadResult
 from admlops.structures.boxes import Boxes
@@ -62,6 +63,16 @@ class FrameReading:
         except ValueError:  # a surrogate or a nought in the name
             self.note("READ001", ascii(str(path)), "no file can have this name")
             return None
+
+    def cloud(self, path: Path) -> NDArray[np.float32] | None:
+        """Return the (N, 4) points of a file as KITTI writes it, or None with a finding."""
+        content = self.bytes_of(path)
+        if content is None:
+            return None
+        if not content or len(content) % BYTES_PER_POINT:
+            self.note("READ002", path, f"{len(content)} bytes")
+            return None
+        return self.points(np.frombuffer(content, "<f4").reshape(-1, 4), path)
 
     def points(self, points: NDArray[np.float32], where: Path) -> NDArray[np.float32] | None:
         """Return (N, 4) points that are finite and within reach, or None with a finding."""

@@ -32,7 +32,6 @@ from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
 NS_PER_FRAME = 100_000_000
-_BYTES_PER_POINT = 16
 _DEPTHS = ("", "*/", "*/*/")
 
 
@@ -112,13 +111,7 @@ class KittiRawSource:
         about = self._drive(str(drive))
         reading = FrameReading(self._root)
         reading.findings += about.findings
-        content = reading.bytes_of(file)
-        if content is not None and (not content or len(content) % _BYTES_PER_POINT):
-            reading.note("READ002", file, f"{len(content)} bytes")
-            content = None
-        if content is None:
-            return reading.result(None)
-        points = reading.points(np.frombuffer(content, "<f4").reshape(-1, 4), file)
+        points = reading.cloud(file)
         if points is None:
             return reading.result(None)
         return reading.result(self._frame(file, points, about, reading))

@@ -29,7 +29,6 @@ from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, Frame
 
 NS_PER_FRAME = 100_000_000
 SPLITS = {"training": "train", "testing": "pool"}
-_BYTES_PER_POINT = 16
 _NO_LABELS = FrameLabels(Boxes.empty(), np.empty((0, 4)))
 
 ValueT = TypeVar("ValueT")
@@ -125,14 +124,8 @@ class KittiTrackingSource:
         about = self._sequence(f"{folder.name}/{sequence}")
         reading = FrameReading(self._root)
         reading.findings += about.findings
-        content = reading.bytes_of(file)
-        if content is not None and (not content or len(content) % _BYTES_PER_POINT):
-            reading.note("READ002", file, f"{len(content)} bytes")
-            content = None
-        if content is None or about.calibration is None:
-            return reading.result(None)
-        points = reading.points(np.frombuffer(content, "<f4").reshape(-1, 4), file)
-        if points is None:
+        points = reading.cloud(file)
+        if points is None or about.calibration is None:
             return reading.result(None)
         return reading.result(self._frame(file, points, about, reading))
 

@@ -49,7 +49,6 @@ SPLITS: Mapping[str, str] = {
 FRONT = "cam01"
 NS_PER_MS = 1_000_000
 MAX_REFLECTIVITY = 255.0
-_BYTES_PER_POINT = 16
 _CONDITIONS = {"time:night": "night", "weather:rainy": "rain", "weather:foggy": "fog"}
 
 
@@ -258,13 +257,7 @@ def _frames_of(content: object) -> list[dict[str, Any]]:
 
 
 def _read_points(file: Path, reading: FrameReading) -> NDArray[np.float32] | None:
-    content = reading.bytes_of(file)
-    if content is None:
-        return None
-    if not content or len(content) % _BYTES_PER_POINT:
-        reading.note("READ002", file, f"{len(content)} bytes")
-        return None
-    points = reading.points(np.frombuffer(content, "<f4").reshape(-1, 4), file)
+    points = reading.cloud(file)
     if points is None:
         return None
     return points * np.array([1.0, 1.0, 1.0, 1.0 / MAX_REFLECTIVITY], dtype=np.float32)
