@@ -149,10 +149,12 @@ class Drive:
         gates, config = self._gates, self._builder.index.config
         if gates.triggers is None:
             return None
+        first = self._builder.build(0).frame if self.num_frames else None
+        tags = frozenset(() if first is None else first.tags)
         if gates.clips is None:
-            return find_windows(EventStream(self.recording, config), gates, check)
+            return find_windows(EventStream(self.recording, config), gates, check, tags)
         recorder = ClipRecorder(
-            self.recording, config, gates.triggers, gates.clips, gates.gaps, gates.detect
+            self.recording, config, gates.triggers, gates.clips, gates.gaps, gates.detect, tags
         )
         made = recorder.run(check)
         self.clips = tuple(clip.file for clip in made)
@@ -164,18 +166,24 @@ class Drive:
         self.log.add(finding.rule.rule_id, finding.where, finding.what)
 
 
-def find_windows(events: EventStream, gates: Gates, check: Callable[[], None]) -> list[Window]:
+def find_windows(
+    events: EventStream,
+    gates: Gates,
+    check: Callable[[], None],
+    tags: frozenset[str] = frozenset(),
+) -> list[Window]:
     """Return the stretches of a drive that triggers ask for, reading it once.
 
     Args:
         events: of the drive.
         gates: the triggers and what they need.
         check: is called at every event; what it raises ends the search.
+        tags: conditions of the whole drive.
     """
     if gates.triggers is None:
         return []
     engine = TriggerEngine(gates.triggers, gates.gaps)
-    tracker = SignalTracker(gates.triggers.max_age_s)
+    tracker = SignalTracker(gates.triggers.max_age_s, tags)
     lidars = events.config.lidars
     found: list[Window] = []
     for event in events:

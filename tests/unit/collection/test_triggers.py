@@ -9,6 +9,7 @@ from hand_drives import START_NS, S, write_drive
 from admlops.analysis.requirement import RequirementCell
 from admlops.collection.clips import Clip, ClipRecorder, ClipStore
 from admlops.collection.conditions import Judge, ground_distances_m, is_inside
+from admlops.collection.drive import Gates, find_windows
 from admlops.collection.signals import Observation, SignalTracker
 from admlops.collection.triggers import Trigger, TriggerConfig, TriggerEngine
 from admlops.errors import ConfigError, DataError
@@ -17,7 +18,7 @@ from admlops.recordings.events import ImuEvent, OdometryEvent, PositionEvent
 from admlops.recordings.messages import Place
 from admlops.recordings.recording import open_recording
 from admlops.recordings.source import RecordingSource
-from admlops.recordings.stream import complete, survey
+from admlops.recordings.stream import EventStream, complete, survey
 from admlops.structures.boxes import Boxes
 
 HARD_BRAKE = {"signal": "acceleration_mps2", "below": -3.0, "for_s": 0.2}
@@ -272,6 +273,25 @@ def test_the_same_drive_gives_the_same_clip_again(braking, tmp_path):
     _, (again,) = record(braking, tmp_path / "b")
     assert first == again
     assert len(ClipStore(tmp_path / "b", 10**9).ledger.clips) == 1
+
+
+def test_windows_of_a_drive_know_its_tags_and_what_a_detector_sees(braking):
+    near = {"name": "near", "when": {"category": "pedestrian", "within_m": 5}}
+    config = config_of({"name": "night", "when": {"tag": "night", "for_s": 8}}, near)
+    walker = {START_NS + 4 * S: seen_boxes(("pedestrian", 6, 0, 0, 0.9))}
+
+    def detect(event):
+        return walker.get(event.stamp_ns, seen_boxes(("car", 30, 0, 0, 0.9)))
+
+    gates = Gates(triggers=config, detect=detect)
+    with open_recording(braking) as recording:
+        events = EventStream(recording, complete(RecordingConfig(), survey(recording)))
+        (day,) = find_windows(events, gates, lambda: None)
+        dusk = find_windows(events, gates, lambda: None, frozenset({"night"}))
+    # the pedestrian is known until the next sweep looks
+    assert (day.start_ns, day.end_ns) == (START_NS + 2 * S, START_NS + 5 * S + 8 * S // 100)
+    assert [set(window.fired) for window in dusk] == [{"near"}, {"night"}]
+    assert dusk[1].start_ns == START_NS + 6 * S
 
 
 def test_a_small_buffer_cuts_the_begin_and_says_so(braking, tmp_path):
