@@ -45,6 +45,12 @@ def real_frames(real_data):
     return [source.read(number).frame for number in range(len(source))]
 
 
+@pytest.fixture(scope="module")
+def real_checks(real_frames):
+    """Return checks of the real frames, whose camera is turned in yaw, by the angle in degrees."""
+    return {angle: check_of(real_frames, YAW, angle) for angle in (-2.0, 0.0, 2.0)}
+
+
 def turned(frame, axis, angle_deg):
     """Return a frame whose camera is said to be turned by so much more than it is."""
     sensor = frame.camera.sensor
@@ -108,23 +114,22 @@ def test_simulated_frames_fit_and_two_degrees_are_found(simulated):
     assert rules(check_of(simulated, 0, -2.0)) == ["CALIB001", "CALIB002"]
 
 
-def test_real_frames_fit_and_two_degrees_of_yaw_are_found(real_frames):
-    right = check_of(real_frames)
+def test_real_frames_fit_and_two_degrees_of_yaw_are_found(real_checks):
+    right = real_checks[0.0]
     assert rules(right) == []
     (measured,) = right.measure()
     assert measured.best_deg.tolist() == [0, 0, 0]
     assert measured.num_boxes >= 5
     assert np.abs(measured.box_offset_deg).max() < 0.1
     for angle_deg in (-2.0, 2.0):
-        wrong = check_of(real_frames, YAW, angle_deg)
+        wrong = real_checks[angle_deg]
         assert rules(wrong) == ["CALIB001", "CALIB002"]
         assert wrong.measure()[0].best_deg[YAW] == angle_deg
         assert wrong.measure()[0].box_offset_deg[0] == pytest.approx(angle_deg, abs=0.1)
 
 
-def test_any_three_real_frames_suffice_for_yaw(real_frames):
-    checks = {angle: check_of(real_frames, YAW, angle) for angle in (0.0, 2.0)}
-    for angle, check in checks.items():
+def test_any_three_real_frames_suffice_for_yaw(real_checks):
+    for angle, check in real_checks.items():
         (measured,) = check.measure()
         for chosen in combinations(range(6), 3):
             part = dataclasses.replace(measured, frame_scores=measured.frame_scores[list(chosen)])
