@@ -1,5 +1,6 @@
 """The base class of every config: frozen, closed, and clear about what is wrong with it."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -7,7 +8,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from admlops.errors import ConfigError
+from admlops.errors import ConfigError, DataError
 
 
 class Config(BaseModel):
@@ -45,6 +46,24 @@ class Config(BaseModel):
         if not isinstance(values, Mapping):
             raise ConfigError(f"{path}: expected a mapping of field names to values")
         return cls.parse(values, where=str(path))
+
+    @classmethod
+    def read_record(cls, path: Path, what: str) -> Self:
+        """Read what a step has written as JSON, a manifest for example.
+
+        Args:
+            path: the file.
+            what: what it should be, for messages: "label request".
+
+        Raises:
+            DataError: the file is absent or damaged.
+        """
+        try:
+            return cls.parse(json.loads(path.read_bytes()))
+        except OSError as error:
+            raise DataError(f"{path}: {what} cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError, ConfigError) as error:
+            raise DataError(f"{path}: not a {what}: {error}") from error
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return plain JSON types, complete with defaults."""

@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.errors import ConfigError
+from admlops.errors import ConfigError, DataError
 
 
 class Engine(Config):
@@ -67,3 +67,26 @@ def test_files_that_are_no_text_are_refused(tmp_path: Path, content: bytes) -> N
 
 def test_field_text_is_help() -> None:
     assert Engine.model_fields["num_cylinders"].description == "How many cylinders."
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"name": ', r"car\.json: not a car's record: Expecting value"),
+        ('{"colour": "red"}', r"(?s)not a car's record: Car has .*colour"),
+        ("[" * 100_000, r"not a car's record: maximum recursion"),
+        (None, r"car\.json: car's record cannot be read \(No such file"),
+    ],
+)
+def test_damaged_records_are_data_errors(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "car.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        Car.read_record(path, "car's record")
+
+
+def test_a_record_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "car.json"
+    path.write_text('{"name": "a"}')
+    assert Car.read_record(path, "car's record") == Car(name="a")

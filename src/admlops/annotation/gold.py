@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.config import Config
-from admlops.errors import ConfigError, DataError
+from admlops.errors import DataError
 from admlops.files import write_atomically
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import FrameKey
@@ -78,15 +78,7 @@ class PackageKey(Config):
         Raises:
             DataError: there is none, or it is damaged.
         """
-        path = folder / KEY_FILE
-        try:
-            return cls.parse(json.loads(path.read_bytes()), where=str(path))
-        except OSError as error:
-            raise DataError(
-                f"{path}: the package's key cannot be read ({error.strerror})"
-            ) from error
-        except (ValueError, ConfigError) as error:
-            raise DataError(f"{path}: not the key of a package: {error}") from error
+        return cls.read_record(folder / KEY_FILE, "package's key")
 
 
 def number_of_gold_frames(num_requested: int, share: float) -> int:

@@ -17,7 +17,6 @@ from admlops.annotation.delivery_schema import make_delivery_schema
 from admlops.annotation.gold import PackageKey, PackedFrame
 from admlops.annotation.projects import make_cvat_labels
 from admlops.config import Config
-from admlops.errors import ConfigError, DataError
 from admlops.files import digest_file, write_atomically, write_folder_atomically
 from admlops.formats.cvat.writer import write_cvat
 from admlops.formats.openlabel.writer import write_openlabel
@@ -70,13 +69,7 @@ class PackageManifest(Config):
         Raises:
             DataError: there is none, or it is damaged.
         """
-        path = folder / MANIFEST_FILE
-        try:
-            return cls.parse(json.loads(path.read_bytes()), where=str(path))
-        except OSError as error:
-            raise DataError(f"{path}: no package here ({error.strerror})") from error
-        except (ValueError, ConfigError) as error:
-            raise DataError(f"{path}: not the manifest of a package: {error}") from error
+        return cls.read_record(folder / MANIFEST_FILE, "package's manifest")
 
 
 @dataclass(frozen=True, slots=True)

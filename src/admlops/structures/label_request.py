@@ -8,7 +8,6 @@ from typing import Self
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.errors import ConfigError, DataError
 from admlops.files import write_atomically
 from admlops.structures.frame import FrameKey
 
@@ -89,10 +88,4 @@ class LabelRequest(Config):
         Raises:
             DataError: there is no request, or it is damaged.
         """
-        file = path / REQUEST_FILE if path.is_dir() else path
-        try:
-            return cls.parse(json.loads(file.read_bytes()), where=str(file))
-        except OSError as error:
-            raise DataError(f"{file}: label request cannot be read ({error.strerror})") from error
-        except (ValueError, ConfigError) as error:
-            raise DataError(f"{file}: not a label request: {error}") from error
+        return cls.read_record(path / REQUEST_FILE if path.is_dir() else path, "label request")

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.errors import ConfigError, DataError
+from admlops.errors import DataError
 from admlops.files import write_atomically
 
 MANIFEST_FILE = "manifest.json"
@@ -67,9 +67,4 @@ class Manifest(Config):
         Raises:
             DataError: the file is absent or is no manifest.
         """
-        try:
-            return cls.parse(json.loads(path.read_bytes()), where=str(path))
-        except OSError as error:
-            raise DataError(f"{path}: manifest cannot be read ({error.strerror})") from error
-        except (ValueError, ConfigError) as error:
-            raise DataError(f"{path}: not a manifest: {error}") from error
+        return cls.read_record(path, "manifest")

@@ -297,7 +297,7 @@ def test_a_damaged_key_is_named(tmp_path):
     key.write(tmp_path)
     assert PackageKey.read(tmp_path) == key
     (tmp_path / "key.json").write_text("{}")
-    with pytest.raises(DataError, match="not the key of a package"):
+    with pytest.raises(DataError, match="not a package's key"):
         PackageKey.read(tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         PackageKey.read(tmp_path / "nowhere")
