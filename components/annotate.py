@@ -14,6 +14,7 @@ def annotate(
     labelled: Output[Dataset],
     acceptance: Output[Artifact],
     predictions: Input[Artifact] = None,
+    earlier: Input[Artifact] = None,
 ) -> bool:
     """Fulfil a label request; make a new dataset version.
 
@@ -22,6 +23,7 @@ def annotate(
         dataset: a dataset version in the lake, as a reference.
         request: the frames to label, with reasons.
         predictions: boxes that a vendor starts from.
+        earlier: the judgement of an earlier delivery; after an accepted one nothing is asked.
         labelled: the dataset version with the new labels, as a reference.
         acceptance: the judgement of a delivery, as JSON and as a page.
 
@@ -33,7 +35,12 @@ def annotate(
     scores = run_component(
         "annotate",
         config,
-        inputs={"dataset": dataset, "request": request, "predictions": predictions},
+        inputs={
+            "dataset": dataset,
+            "request": request,
+            "predictions": predictions,
+            "earlier": earlier,
+        },
         outputs={"labelled": labelled, "acceptance": acceptance},
     )
     return scores["accepted"] > 0

@@ -19,12 +19,11 @@ def ingest_in_shards(config: Any, shards: Any, source: Any) -> Any:
         source: the artifact of raw data.
 
     Returns:
-        The dataset artifact.
+        The task of `ingest`.
     """
     with dsl.ParallelFor(items=shards) as shard:
         part = read(config=config, shard=shard, source=source).outputs["part"]
-    ingested = ingest(config=config, source=source, parts=dsl.Collected(part))
-    return ingested.outputs["dataset"]
+    return ingest(config=config, source=source, parts=dsl.Collected(part))
 
 
 def predict_in_shards(config: Any, shards: Any, dataset: Any, model: Any) -> Any:

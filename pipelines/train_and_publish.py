@@ -52,7 +52,7 @@ def train_and_publish(
         The report, one HTML file.
     """
     source = collect(config=collect_config).outputs["source"]
-    dataset = ingest_in_shards(ingest_config, ingest_shards, source)
+    dataset = ingest_in_shards(ingest_config, ingest_shards, source).outputs["dataset"]
     checked = check(config=check_config, dataset=dataset)
     analyzed = analyze(config=analyze_config, dataset=dataset)
     configs = RoundConfigs(

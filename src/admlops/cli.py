@@ -219,7 +219,9 @@ def _print_scores(scores: dict[str, float]) -> None:
         console.print(f"{name}: {value:.6g}", highlight=False)
 
 
-Recipe = Annotated[str, typer.Option(help="Named configuration.")]
+Recipe = Annotated[
+    str, typer.Option(help="Named configuration; the pipeline's usual one when empty.")
+]
 Home = Annotated[Path, typer.Option(help="Folder for lake, releases, cache and run artifacts.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="step.field=value; may be repeated.")
@@ -228,7 +230,7 @@ Overrides = Annotated[
 
 def run(
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
-    recipe: Recipe = "demo",
+    recipe: Recipe = "",
     home: Home = Path(".admlops"),
     overrides: Overrides = None,
     source: Annotated[
@@ -238,9 +240,10 @@ def run(
 ) -> None:
     """Run a pipeline on this machine with KFP's local runner."""
     from admlops.kubeflow.local import run_locally
-    from admlops.recipes import load_recipe
+    from admlops.recipes import load_recipe, usual_recipe
 
-    chosen = load_recipe(recipe, store=str(home.resolve()), source=source)
+    name = recipe or usual_recipe(pipeline)
+    chosen = load_recipe(name, store=str(home.resolve()), source=source)
     run_locally(pipeline, chosen.override(assign({}, overrides or [])), home.resolve(), cache=cache)
 
 
@@ -252,7 +255,7 @@ Store = Annotated[
 
 def compile_pipelines(  # noqa: PLR0913 - one argument per flag
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline; all when empty.")] = "",
-    recipe: Recipe = "demo",
+    recipe: Recipe = "",
     store: Store = "",
     source: Annotated[str, typer.Option(help="Folder of raw data, where a recipe wants one.")] = "",
     output: Annotated[
@@ -268,15 +271,16 @@ def compile_pipelines(  # noqa: PLR0913 - one argument per flag
     """Compile pipelines to KFP YAML; the same input gives the same bytes."""
     from admlops.kubeflow.compile import compile_pipeline, pipeline_names
     from admlops.kubeflow.profile import ClusterProfile
-    from admlops.recipes import load_recipe
+    from admlops.recipes import load_recipe, usual_recipe
 
     cluster = ClusterProfile.load(profile) if profile else None
     where = store or (cluster.store if cluster else "/mnt/admlops")
-    chosen = load_recipe(recipe, where, source).override(assign({}, overrides or []))
     checked_in = not cluster and not manifest
     usual = Path("pipelines/compiled") if checked_in else Path(".admlops/compiled")
     folder = output or (usual / cluster.name if cluster else usual)
     for name in [pipeline] if pipeline else pipeline_names():
+        chosen = load_recipe(recipe or usual_recipe(name), where, source)
+        chosen = chosen.override(assign({}, overrides or []))
         print(compile_pipeline(name, chosen, folder, cluster, manifest))
 
 
@@ -286,7 +290,7 @@ def submit(  # noqa: PLR0913 - one argument per flag
         str, typer.Option(envvar="KF_PIPELINES_ENDPOINT", help="KFP API; in a cluster not needed.")
     ] = "",
     profile: Profile = None,
-    recipe: Recipe = "demo",
+    recipe: Recipe = "",
     store: Store = "",
     source: Annotated[str, typer.Option(help="Folder of raw data, where a recipe wants one.")] = "",
     overrides: Overrides = None,
@@ -305,11 +309,11 @@ def submit(  # noqa: PLR0913 - one argument per flag
     from admlops.kubeflow.connection import Access
     from admlops.kubeflow.profile import ClusterProfile
     from admlops.kubeflow.submit import Submission, submit_run
-    from admlops.recipes import load_recipe
+    from admlops.recipes import load_recipe, usual_recipe
 
     cluster = ClusterProfile.load(profile) if profile else None
     where = store or (cluster.store if cluster else "/mnt/admlops")
-    chosen = load_recipe(recipe, store=where, source=source)
+    chosen = load_recipe(recipe or usual_recipe(pipeline), store=where, source=source)
     submission = Submission(experiment, create_experiment, cluster, cron, wait, cache)
     access = Access(host, namespace or (cluster.namespace if cluster else ""), token_file, ca_file)
     submit_run(pipeline, chosen.override(assign({}, overrides or [])), access, submission)

@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from admlops.analysis.requirement import Requirement, RequirementRow
+from admlops.collection.screening import ScreeningConfig
 from admlops.config import Config
 from admlops.curation.ledger import LabelLimit
 from admlops.errors import ConfigError
 from admlops.simulation.config import ObjectRates, SceneGroup, WorldConfig
+from admlops.simulation.vendor import VendorConfig
 from admlops.steps.analyze import AnalyzeConfig
 from admlops.steps.annotate import AnnotateConfig
-from admlops.steps.annotators import OracleAnnotator
+from admlops.steps.annotators import OracleAnnotator, SimulatedVendor, VendorAnnotator
+from admlops.steps.autolabel import AutolabelConfig
 from admlops.steps.build import BuildConfig
 from admlops.steps.check import CheckConfig
 from admlops.steps.collect import CollectConfig, FolderOrigin, SimulationOrigin
@@ -125,6 +129,91 @@ def demo_world() -> WorldConfig:
     )
 
 
+def iterate(store: str) -> Recipe:
+    """Return an iteration of a synthetic dataset: drives at night and in rain, a careless vendor.
+
+    The labelled scenes are by day; recorded drives bring what the requirement asks for. The first
+    delivery of labels has mistakes enough to be rejected, the second is careful.
+    """
+    labelled = WorldConfig(
+        train=SceneGroup(num_scenes=8, rain_share=0.0, night_share=0.0),
+        val=SceneGroup(num_scenes=3, rain_share=0.0, night_share=0.0),
+        pool=SceneGroup(num_scenes=0),
+    )
+    drives = WorldConfig(
+        seed=1,
+        train=SceneGroup(num_scenes=0),
+        val=SceneGroup(num_scenes=0),
+        pool=SceneGroup(
+            num_scenes=4,
+            frames_per_scene=16,
+            rain_share=0.5,
+            night_share=1.0,
+            rates=ObjectRates(cyclist=4.0),
+        ),
+        keyframe_interval_s=0.5,
+    )
+    train = train_small(num_steps=300)
+    row = RequirementRow(
+        categories=("car", "pedestrian", "cyclist"),
+        range_edges_m=(0.0, 30.0),
+        conditions=("night",),
+        min_boxes=20,
+    )
+    requirement = Requirement(name="night", rows=(row,))
+    careless = VendorConfig(missing=0.1, shifted=0.1, swapped=0.1, duplicate=0.05)
+    return Recipe(
+        "iterate",
+        {
+            SHARD_COUNTS: ShardCounts(),
+            "collect": CollectConfig(
+                origin=SimulationOrigin(world=labelled, destination=_folder(store, "world"))
+            ),
+            "collect_drives": CollectConfig(
+                origin=SimulationOrigin(
+                    world=drives, format="recording", destination=_folder(store, "drives")
+                )
+            ),
+            "ingest": IngestConfig(lake_uri=f"{store}/lake"),
+            "ingest_drives": IngestConfig(
+                lake_uri=f"{store}/lake", screening=ScreeningConfig(parked_after_s=5.0)
+            ),
+            "train": train,
+            "predict": PredictConfig(split="val"),
+            "predict_pool": PredictConfig(
+                split="", condition="split <> 'train'", score_threshold=0.05
+            ),
+            "evaluate": EvaluateConfig(),
+            "autolabel": AutolabelConfig(candidates="NOT is_keyframe"),
+            "mine": MineConfig(
+                num_frames=24, cost_power=0.0, candidates="true", requirement=requirement
+            ),
+            "annotate": _vendor(drives, careless),
+            "annotate_again": _vendor(drives, VendorConfig()),
+            "check": CheckConfig(detector=train.detector),
+            "analyze": AnalyzeConfig(requirement=requirement),
+            "report": ReportConfig(
+                title="An iteration of a dataset",
+                sections=(
+                    "data",
+                    "recordings",
+                    "findings",
+                    "detections",
+                    "mining",
+                    "labels",
+                    "lineage",
+                ),
+            ),
+        },
+    )
+
+
+def _vendor(world: WorldConfig, work: VendorConfig) -> AnnotateConfig:
+    return AnnotateConfig(
+        annotator=VendorAnnotator(simulated=SimulatedVendor(world=world, work=work))
+    )
+
+
 def kitti(store: str, source: str) -> Recipe:
     """Return a small detector on a folder in the KITTI object format; a few frames will do.
 
@@ -150,11 +239,17 @@ def kitti_centerpoint(store: str, source: str) -> Recipe:
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
     "demo": demo,
+    "iterate": iterate,
     "kitti": kitti,
     "kitti_pointpillars": kitti_pointpillars,
     "kitti_centerpoint": kitti_centerpoint,
 }
 """Every recipe by name; those with a parameter `source` need a folder of raw data."""
+
+
+def usual_recipe(pipeline: str) -> str:
+    """Return the name of the recipe that a pipeline is run with where none is named."""
+    return "iterate" if pipeline == "iterate_dataset" else "demo"
 
 
 def load_recipe(name: str, store: str, source: str = "") -> Recipe:
@@ -165,8 +260,8 @@ def load_recipe(name: str, store: str, source: str = "") -> Recipe:
     """
     if name not in RECIPES:
         raise ConfigError(f"no recipe is called {name!r}; recipes are {', '.join(RECIPES)}")
-    if RECIPES[name] is demo:
-        return demo(store)
+    if "source" not in signature(RECIPES[name]).parameters:
+        return RECIPES[name](store)
     if not source:
         raise ConfigError(f"recipe {name!r} needs raw data: give --source FOLDER")
     return RECIPES[name](store, source)

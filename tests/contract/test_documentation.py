@@ -7,7 +7,7 @@ import pytest
 
 from admlops.checks.rules import RULES
 from admlops.kubeflow.compile import compile_pipeline, pipeline_names
-from admlops.recipes import RECIPES, SHARD_COUNTS, load_recipe
+from admlops.recipes import RECIPES, SHARD_COUNTS, load_recipe, usual_recipe
 from admlops.reference import catalogue_page, rules_page, step_page
 from admlops.steps.sources import FORMATS
 from admlops.steps.step import STEPS, load_step
@@ -34,7 +34,7 @@ def test_catalogue_page_is_current() -> None:
 
 @pytest.mark.parametrize("name", pipeline_names())
 def test_compiled_yaml_is_current(name: str, tmp_path: Path) -> None:
-    fresh = compile_pipeline(name, load_recipe("demo", store="/mnt/admlops"), tmp_path)
+    fresh = compile_pipeline(name, load_recipe(usual_recipe(name), "/mnt/admlops"), tmp_path)
     checked_in = REPOSITORY / "pipelines" / "compiled" / f"{name}.yaml"
     assert checked_in.read_text() == fresh.read_text(), "run: make compile"
 

@@ -11,6 +11,7 @@ from admlops.annotation.acceptance import Acceptance
 from admlops.annotation.acceptance_defects import CLASSES, GOLD_RULES, Defect
 from admlops.annotation.acceptance_pictures import Picture
 from admlops.checks.rules import RULES
+from admlops.errors import DataError
 from admlops.files import write_atomically
 
 ACCEPTANCE_FILE = "acceptance.json"
@@ -33,6 +34,27 @@ def write_acceptance(
     _write(folder / ACCEPTANCE_FILE, values)
     _write(folder / FEEDBACK_FILE, make_feedback(acceptance))
     write_atomically(folder / ACCEPTANCE_PAGE, render_acceptance(acceptance, pictures))
+
+
+def is_accepted(folder: Path) -> bool:
+    """Return whether the delivery that a report is about was accepted.
+
+    Raises:
+        DataError: the folder holds no report.
+    """
+    file = folder / ACCEPTANCE_FILE
+    try:
+        return json.loads(file.read_bytes())["accepted"] is True
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); annotate first") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: not the judgement of a delivery") from error
+
+
+def write_settled(folder: Path) -> None:
+    """Write that nothing was asked, because an earlier delivery was accepted."""
+    what = "An earlier delivery was accepted: nothing was asked again."
+    _write(folder / ACCEPTANCE_FILE, {"accepted": True, "sentence": what, "defects": []})
 
 
 def write_trusted(folder: Path, annotator: str, num_frames: int) -> None:

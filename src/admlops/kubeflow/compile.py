@@ -19,7 +19,7 @@ from admlops.kubeflow.profile import ClusterProfile
 from admlops.recipes import Recipe
 
 _SHARDS = "_shards"
-_PIPELINES = ("train_and_publish", "closed_loop")
+_PIPELINES = ("train_and_publish", "closed_loop", "iterate_dataset")
 
 
 def pipeline_names() -> tuple[str, ...]:

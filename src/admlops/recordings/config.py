@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from admlops.config import Config
 from admlops.recordings.point_cloud import TimeUnit
 
+MAPPING_FILE = "admlops_recording.yaml"
+"""Says beside the recordings which topics are which sensors (a `RecordingConfig`)."""
+
 
 class LidarTopic(Config):
     """A lidar."""
@@ -122,6 +125,9 @@ class RecordingConfig(Config):
     """Whether points are moved to where they were at the frame's time, by the vehicle's motion."""
     max_pose_gap_s: float = Field(default=0.25, gt=0, le=10)
     """The vehicle's pose is interpolated over no longer time."""
+    conditions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Conditions of recordings by name, for example "night"; "" is for all of them. They become the
+    tags of their frames."""
     frame_stride: int = Field(default=1, ge=1)
     """Every so many sweeps of the main lidar become a frame."""
     scene_length_s: float = Field(default=20.0, gt=0)
@@ -135,6 +141,10 @@ class RecordingConfig(Config):
     def sensors(self) -> tuple[LidarTopic | CameraTopic, ...]:
         """All lidars, then all cameras."""
         return (*self.lidars, *self.cameras)
+
+    def tags_of(self, name: str) -> tuple[str, ...]:
+        """Return the tags of a recording's frames, sorted."""
+        return tuple(sorted({*self.conditions.get("", ()), *self.conditions.get(name, ())}))
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

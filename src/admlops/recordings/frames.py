@@ -132,6 +132,7 @@ class FrameBuilder:
             lidar=sweep,
             camera=images[0] if has_front else None,
             other_cameras=tuple(images[1:] if has_front else images),
+            tags=self.index.config.tags_of(self.recording.name),
             source=str(self.recording.path),
         )
         return ReadResult(frame)

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import yaml
 from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
-from admlops.files import open_atomically
+from admlops.files import open_atomically, write_atomically
 from admlops.geometry.pose import invert, quaternion_from_rotation
 from admlops.geometry.trajectory import Trajectory
 from admlops.recordings import decoding, encoding
+from admlops.recordings.config import MAPPING_FILE
 from admlops.recordings.encoding import frame_of
 from admlops.structures.frame import Frame, LidarSweep
 
@@ -72,18 +74,24 @@ def record_scenes(folder: Path, frames: Iterable[Frame]) -> list[Path]:
 
     Args:
         folder: is made; the files are called "<log>-<scene>.mcap", since "<log>_<number>.mcap"
-            would be parts of one recording.
+            would be parts of one recording. Beside them a mapping says under which conditions they
+            were recorded.
         frames: in the order of log, scene and time; poses are taken as given.
     """
     paths = []
+    conditions: dict[str, list[str]] = {}
     for (log, scene), group in groupby(frames, key=lambda frame: frame.key[:2]):
         path = folder / f"{log}-{scene}.mcap"
+        first = next(group)
+        conditions[path.stem] = list(first.tags)
         with open_atomically(path) as file:
             recorder = RosRecorder(file)
-            for step in _steps(group):
+            for step in _steps(chain((first,), group)):
                 _record(recorder, step)
             recorder.finish()
         paths.append(path)
+    mapping = yaml.safe_dump({"conditions": conditions}, sort_keys=True)
+    write_atomically(folder / MAPPING_FILE, mapping)
     return paths
 
 

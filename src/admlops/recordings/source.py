@@ -8,7 +8,7 @@ import numpy as np
 from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.source import ReadOptions, ReadResult
-from admlops.recordings.config import RecordingConfig
+from admlops.recordings.config import MAPPING_FILE, RecordingConfig
 from admlops.recordings.frames import FrameBuilder, plan_frames
 from admlops.recordings.index import index_recording
 from admlops.recordings.quality import RecordingQuality, measure_quality
@@ -16,9 +16,6 @@ from admlops.recordings.recording import Recording, find_recordings, open_record
 from admlops.recordings.rig import build_rig
 from admlops.recordings.stream import complete, survey
 from admlops.structures.finding import Finding
-
-MAPPING_FILE = "admlops_recording.yaml"
-"""Says beside the recordings which topics are which sensors (a `RecordingConfig`)."""
 
 
 @dataclass(frozen=True, slots=True)

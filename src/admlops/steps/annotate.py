@@ -11,7 +11,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from admlops.annotation.acceptance_report import write_acceptance, write_trusted
+from admlops.annotation.acceptance_report import (
+    is_accepted,
+    write_acceptance,
+    write_settled,
+    write_trusted,
+)
 from admlops.config import Config
 from admlops.errors import DataError, GateError
 from admlops.files import write_folder_atomically
@@ -37,11 +42,14 @@ class AnnotateInputs:
         dataset: manifest of a dataset version.
         request: folder of `request.json`.
         predictions: folder of boxes that a vendor starts from.
+        earlier: the judgement of an earlier delivery; where that was accepted, nothing is asked
+            again and the dataset goes on as it is.
     """
 
     dataset: Path
     request: Path
     predictions: Path | None = None
+    earlier: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,8 @@ def annotate(inputs: AnnotateInputs, outputs: AnnotateOutputs, config: AnnotateC
     """
     manifest = Manifest.read(inputs.dataset, "dataset")
     request = LabelRequest.read(inputs.request)
+    if inputs.earlier is not None and is_accepted(inputs.earlier):
+        return _pass_on(outputs, manifest)
     if isinstance(config.annotator, VendorAnnotator):
         labelling = _ask_vendor(inputs, outputs, (manifest, request), config)
     else:
@@ -115,6 +125,17 @@ def annotate(inputs: AnnotateInputs, outputs: AnnotateOutputs, config: AnnotateC
         dataset.manifest(provenance, labelling.scores).write(outputs.labelled)
         return labelling.scores
     return _merge(outputs, manifest, (labelling, labelling.labels), config)
+
+
+def _pass_on(outputs: AnnotateOutputs, manifest: Manifest) -> Scores:
+    """Hand on the dataset: an earlier delivery was accepted."""
+    if outputs.acceptance is not None:
+        with write_folder_atomically(outputs.acceptance) as draft:
+            write_settled(draft)
+    scores = {"accepted": 1.0, "num_labelled": 0.0, "num_changed": 0.0}
+    provenance = {"step": "annotate", "parent": manifest.reference, "annotator": "none"}
+    Dataset.open(manifest.reference).manifest(provenance, scores).write(outputs.labelled)
+    return scores
 
 
 def _ask_trusted(

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from admlops.checks.rules import RULES
 from admlops.collection.privacy import FrameBlur, PrivacyConfig, PrivateSource
+from admlops.collection.screening import FrameScreen, ScreeningConfig
 from admlops.config import Config
 from admlops.errors import DataError
 from admlops.files import write_folder_atomically
@@ -74,6 +75,12 @@ class IngestConfig(Config):
     """Which returns of a lidar pulse become points, where the source tells them apart (Waymo)."""
     privacy: PrivacyConfig | None = None
     """What is blurred in all images before they are written, and by which detector."""
+    screening: ScreeningConfig | None = None
+    """Which frames of drives are not worth keeping; it needs the frames in order, so one shard."""
+
+    def screen(self) -> FrameScreen | None:
+        """Return what judges frames, if anything does."""
+        return None if self.screening is None else FrameScreen(self.screening)
 
     def options(self) -> ReadOptions:
         """Return what of the source is read."""
@@ -127,7 +134,7 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
     dataset = Dataset.create(config.lake_uri, licences=opened.licences)
     with write_folder_atomically(outputs.findings) as draft:
         with (draft / QUARANTINE_FILE).open("w") as quarantine:
-            intake = Intake(opened.frames, quarantine)
+            intake = Intake(opened.frames, quarantine, screen=config.screen())
             intake.add_source()
             if inputs.parts:
                 report = _merge(dataset, intake, inputs.parts, opened.identity)
@@ -148,6 +155,7 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
         "num_added": float(report.num_added),
         "num_present": float(report.num_present),
         "num_quarantined": float(intake.num_quarantined),
+        "num_dropped": float(intake.num_dropped),
         "quarantine_share": share,
     }
     dataset = _settle(dataset, report, opened)
@@ -175,7 +183,8 @@ def open_for_reading(source: Path, config: IngestConfig) -> OpenedSource:
     if len(frames) + frames.num_refused == 0:
         raise DataError(f"{root}: no frames; the folder is empty, or not whole")
     options = json.dumps(config.options().to_json_dict(), sort_keys=True)
-    identity = hashlib.sha256(f"{digest} {options}{privacy}".encode()).hexdigest()
+    screening = "" if config.screening is None else config.screening.model_dump_json()
+    identity = hashlib.sha256(f"{digest} {options}{privacy}{screening}".encode()).hexdigest()
     return OpenedSource(frames, licences, digest, identity, privacy)
 
 

@@ -16,6 +16,7 @@ from rich.progress import track
 
 from admlops.checks.findings import FindingLog
 from admlops.checks.rules import find
+from admlops.collection.screening import FrameScreen
 from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.files import write_atomically
@@ -55,6 +56,8 @@ class Part(Config):
     """The good frames, in files of the dataset."""
     num_quarantined: int = Field(ge=0)
     """Frames that were left out."""
+    num_dropped: int = Field(default=0, ge=0)
+    """Good frames that were not worth keeping."""
     counts: dict[str, int]
     """How often each rule fired."""
     kept: tuple[FoundPlace, ...]
@@ -78,6 +81,8 @@ class Intake:
         log: what was found.
         mapped: what became of the source's categories.
         num_quarantined: frames left out.
+        screen: says which good frames are worth keeping; None keeps all.
+        num_dropped_in_parts: good frames that the readers of shards did not keep.
     """
 
     source: FrameSource
@@ -85,14 +90,28 @@ class Intake:
     log: FindingLog = field(default_factory=FindingLog)
     mapped: Mapped = field(default_factory=Counter)
     num_quarantined: int = 0
+    screen: FrameScreen | None = None
+    num_dropped_in_parts: int = 0
 
     @property
     def num_listed(self) -> int:
         """How many frames the source names, readable or not."""
         return len(self.source) + self.source.num_refused
 
+    @property
+    def num_dropped(self) -> int:
+        """How many good frames were not worth keeping, here and in parts."""
+        here = 0 if self.screen is None else self.screen.num_seen - self.screen.num_kept
+        return here + self.num_dropped_in_parts
+
     def frames(self, numbers: range) -> Iterator[Frame]:
-        """Read frames by number and yield those that can be used."""
+        """Read frames by number and yield those that can be used and are worth keeping."""
+        frames = self._good_frames(numbers)
+        if self.screen is None:
+            return frames
+        return self.screen.kept(frames, lambda finding: self._note((finding,)))
+
+    def _good_frames(self, numbers: range) -> Iterator[Frame]:
         console = Console(stderr=True)
         for number in track(numbers, description="read", console=console):
             result = self.source.read(number)
@@ -116,6 +135,7 @@ class Intake:
         for name, ours, num_boxes in part.mapped:
             self.mapped[name, ours] += num_boxes
         self.num_quarantined += part.num_quarantined
+        self.num_dropped_in_parts += part.num_dropped
         self.quarantine.write((folder / QUARANTINE_FILE).read_text())
 
     def add_conflicts(self, keys: Iterable[FrameKey]) -> None:
@@ -137,6 +157,7 @@ class Intake:
             stop=numbers.stop,
             staged=staged,
             num_quarantined=self.num_quarantined,
+            num_dropped=self.num_dropped,
             counts=dict(self.log.counts),
             kept=tuple(kept),
             mapped=tuple((name, ours, n) for (name, ours), n in sorted(self.mapped.items())),

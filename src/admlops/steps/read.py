@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from admlops.errors import ConfigError
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.lake.staging import stage_frames
 from admlops.steps.ingest import IngestConfig, open_for_reading
@@ -50,16 +51,21 @@ def read(inputs: ReadInputs, outputs: ReadOutputs, config: ReadConfig) -> Scores
     are a week old.
 
     Raises:
-        ConfigError: there is no such shard.
+        ConfigError: there is no such shard, or frames of several are to be screened.
         DataError: the source is no dataset.
         ServiceError: the object store failed.
     """
     shard = Shard.parse(config.shard)
+    if config.screening is not None and shard.num_shards > 1:
+        raise ConfigError(
+            "screening compares a frame with those before it: read the source as one shard, "
+            f"not as {shard.num_shards}, or leave screening out"
+        )
     opened = open_for_reading(inputs.source, config)
     numbers = shard.cut(len(opened.frames))
     with write_folder_atomically(outputs.part) as draft:
         with (draft / QUARANTINE_FILE).open("w") as quarantine:
-            intake = Intake(opened.frames, quarantine)
+            intake = Intake(opened.frames, quarantine, screen=config.screen())
             staged = stage_frames(config.lake_uri, intake.frames(numbers), opened.licences)
         part = intake.part(opened.identity, numbers, staged)
         write_atomically(draft / PART_FILE, json.dumps(part.to_json_dict()) + "\n")
@@ -67,4 +73,5 @@ def read(inputs: ReadInputs, outputs: ReadOutputs, config: ReadConfig) -> Scores
         "num_read": float(len(numbers)),
         "num_present": float(staged.num_present),
         "num_quarantined": float(intake.num_quarantined),
+        "num_dropped": float(intake.num_dropped),
     }

@@ -95,7 +95,7 @@ def judge_vendor(task: VendorTask, vendor: VendorAnnotator) -> JudgedDelivery:
     definition = load_definition(vendor.acceptance.definition)
     key, folder = _send(task, vendor, definition)
     if vendor.simulated is not None:
-        _simulate(vendor.simulated, key, folder)
+        _simulate(vendor.simulated, task.dataset, key, folder)
     if not folder.delivery.exists():
         raise DataError(
             f"{key.package_id}: the package is at {folder.package}; nothing is delivered at "
@@ -142,9 +142,17 @@ def _contents(vendor: VendorAnnotator, definition: DatasetDefinition) -> Package
     return PackageContents(definition, lambda: text, digest, vendor.cloud_format)
 
 
-def _simulate(simulated: SimulatedVendor, key: PackageKey, folder: ExchangeFolder) -> None:
-    """Deliver what a vendor makes of the package; the truth comes from the simulator."""
-    truth = oracle_labels(simulated.world, [packed.key for packed in key.frames])
+def _simulate(
+    simulated: SimulatedVendor, dataset: Dataset, key: PackageKey, folder: ExchangeFolder
+) -> None:
+    """Deliver what a vendor makes of the package.
+
+    The truth comes from the simulator; that of gold frames, which may be of another world, is
+    known.
+    """
+    truth = oracle_labels(simulated.world, [packed.key for packed in key.requested])
+    gold = [packed for packed in key.frames if packed.is_gold]
+    truth |= {packed.key: frame.boxes for packed, frame in frames_of(dataset, gold) if frame.boxes}
     by_alias = {packed.alias_key: truth[packed.key] for packed in key.frames}
     task = read_openlabel(folder.package / OPENLABEL_FILE).require_whole(key.package_id)
     frames = [replace(frame, boxes=by_alias[frame.key]) for frame in task.frames]

@@ -249,14 +249,17 @@ class NuscenesSource:
         return reading.boxes(found, self._categories, f"sample {sweep['sample_token']}")
 
 
-def pose_of(translation_m: list[float], rotation_wxyz: list[float]) -> NDArray[np.float64]:
+def pose_of(
+    translation_m: list[float] | None, rotation_wxyz: list[float] | None
+) -> NDArray[np.float64]:
     """Return the (4, 4) transform of a translation and a quaternion w x y z.
 
     Raises:
         ValueError: they are not three and four finite numbers, or the quaternion has no length.
     """
-    numbers = np.array([*translation_m, *rotation_wxyz], dtype=np.float64)
-    if len(translation_m) != 3 or len(rotation_wxyz) != 4 or not np.isfinite(numbers).all():
+    place, turn = translation_m or [], rotation_wxyz or []
+    numbers = np.array([*place, *turn], dtype=np.float64)
+    if len(place) != 3 or len(turn) != 4 or not np.isfinite(numbers).all():
         raise ValueError("a pose is not three and four finite numbers")
     if abs(np.linalg.norm(numbers[3:]) - 1.0) > 1e-2:
         raise ValueError(f"a quaternion has length {np.linalg.norm(numbers[3:]):g}")
