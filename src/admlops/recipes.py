@@ -135,49 +135,23 @@ def iterate(store: str) -> Recipe:
     The labelled scenes are by day; recorded drives bring what the requirement asks for. The first
     delivery of labels has mistakes enough to be rejected, the second is careful.
     """
-    labelled = WorldConfig(
-        train=SceneGroup(num_scenes=8, rain_share=0.0, night_share=0.0),
-        val=SceneGroup(num_scenes=3, rain_share=0.0, night_share=0.0),
-        pool=SceneGroup(num_scenes=0),
-    )
-    drives = WorldConfig(
-        seed=1,
-        train=SceneGroup(num_scenes=0),
-        val=SceneGroup(num_scenes=0),
-        pool=SceneGroup(
-            num_scenes=4,
-            frames_per_scene=16,
-            rain_share=0.5,
-            night_share=1.0,
-            rates=ObjectRates(cyclist=4.0),
-        ),
-        keyframe_interval_s=0.5,
-    )
+    labelled, drives = iterate_worlds()
     train = train_small(num_steps=300)
-    row = RequirementRow(
-        categories=("car", "pedestrian", "cyclist"),
-        range_edges_m=(0.0, 30.0),
-        conditions=("night",),
-        min_boxes=20,
+    rows = (
+        RequirementRow(
+            categories=("car", "pedestrian", "cyclist"),
+            range_edges_m=(0.0, 30.0),
+            conditions=("night",),
+            min_boxes=20,
+        ),
     )
-    requirement = Requirement(name="night", rows=(row,))
+    requirement = Requirement(name="night", rows=rows)
     careless = VendorConfig(missing=0.1, shifted=0.1, swapped=0.1, duplicate=0.05)
     return Recipe(
         "iterate",
         {
             SHARD_COUNTS: ShardCounts(),
-            "collect": CollectConfig(
-                origin=SimulationOrigin(world=labelled, destination=_folder(store, "world"))
-            ),
-            "collect_drives": CollectConfig(
-                origin=SimulationOrigin(
-                    world=drives, format="recording", destination=_folder(store, "drives")
-                )
-            ),
-            "ingest": IngestConfig(lake_uri=f"{store}/lake"),
-            "ingest_drives": IngestConfig(
-                lake_uri=f"{store}/lake", screening=ScreeningConfig(parked_after_s=5.0)
-            ),
+            **_two_sources(store, labelled, drives),
             "train": train,
             "predict": PredictConfig(split="val"),
             "predict_pool": PredictConfig(
@@ -206,6 +180,40 @@ def iterate(store: str) -> Recipe:
             ),
         },
     )
+
+
+def _two_sources(store: str, labelled: WorldConfig, drives: WorldConfig) -> dict[str, Config]:
+    """Return how labelled scenes and recorded drives come into one lake."""
+    return {
+        "collect": CollectConfig(
+            origin=SimulationOrigin(world=labelled, destination=_folder(store, "world"))
+        ),
+        "collect_drives": CollectConfig(
+            origin=SimulationOrigin(
+                world=drives, format="recording", destination=_folder(store, "drives")
+            )
+        ),
+        "ingest": IngestConfig(lake_uri=f"{store}/lake"),
+        "ingest_drives": IngestConfig(
+            lake_uri=f"{store}/lake", screening=ScreeningConfig(parked_after_s=5.0)
+        ),
+    }
+
+
+def iterate_worlds() -> tuple[WorldConfig, WorldConfig]:
+    """Return labelled scenes by day, and drives at night that are recorded."""
+    nothing = SceneGroup(num_scenes=0)
+    by_day = SceneGroup(num_scenes=8, rain_share=0.0, night_share=0.0)
+    at_night = SceneGroup(
+        num_scenes=4,
+        frames_per_scene=16,
+        rain_share=0.5,
+        night_share=1.0,
+        rates=ObjectRates(cyclist=4.0),
+    )
+    labelled = WorldConfig(train=by_day, val=by_day.replace(num_scenes=3), pool=nothing)
+    drives = WorldConfig(seed=1, train=nothing, val=nothing, pool=at_night, keyframe_interval_s=0.5)
+    return labelled, drives
 
 
 def _vendor(world: WorldConfig, work: VendorConfig) -> AnnotateConfig:

@@ -76,12 +76,7 @@ def render_report(
             that are not there.
     """
     last = run.last
-    has = {"recordings": run.recordings is not None, "labels": bool(run.deliveries)}
-    shown = [
-        (anchor, name)
-        for anchor, name in SECTIONS
-        if (anchor in sections if sections else has.get(anchor, True))
-    ]
+    shown = _sections(run, sections)
     before = run.first.analysis if run.first is not None else None
     return render_page(
         "report.html",
@@ -97,12 +92,7 @@ def render_report(
         findings=run.findings,
         pictures=pictures,
         min_score=min_score,
-        verdicts=[(item.name, item.verdict) for item in run.rounds if item.verdict],
-        releases=[
-            (item.name, item.release_record, item.release, item.golden_boxes)
-            for item in run.rounds
-            if item.release is not None
-        ],
+        **_outcomes(run),
         request=run.request,
         audit=run.audit,
         lineage=make_lineage_table(run),
@@ -114,6 +104,28 @@ def render_report(
         **_evaluation(run),
         **_runtimes(last.verification),
     )
+
+
+def _outcomes(run: Run) -> dict[str, Any]:
+    """Return what each round came to."""
+    return {
+        "verdicts": [(item.name, item.verdict) for item in run.rounds if item.verdict],
+        "releases": [
+            (item.name, item.release_record, item.release, item.golden_boxes)
+            for item in run.rounds
+            if item.release is not None
+        ],
+    }
+
+
+def _sections(run: Run, chosen: Sequence[str]) -> list[tuple[str, str]]:
+    """Return anchor and name of the sections that there are."""
+    has = {"recordings": run.recordings is not None, "labels": bool(run.deliveries)}
+    return [
+        (anchor, name)
+        for anchor, name in SECTIONS
+        if (anchor in chosen if chosen else has.get(anchor, True))
+    ]
 
 
 def _data(analysis: Analysis | None, before: Analysis | None) -> dict[str, Any]:
