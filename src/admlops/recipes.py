@@ -129,6 +129,14 @@ def demo_world() -> WorldConfig:
     )
 
 
+_NIGHT = RequirementRow(
+    categories=("car", "pedestrian", "cyclist"),
+    range_edges_m=(0.0, 30.0),
+    conditions=("night",),
+    min_boxes=20,
+)
+
+
 def iterate(store: str) -> Recipe:
     """Return an iteration of a synthetic dataset: drives at night and in rain, a careless vendor.
 
@@ -137,15 +145,7 @@ def iterate(store: str) -> Recipe:
     """
     labelled, drives = iterate_worlds()
     train = train_small(num_steps=300)
-    rows = (
-        RequirementRow(
-            categories=("car", "pedestrian", "cyclist"),
-            range_edges_m=(0.0, 30.0),
-            conditions=("night",),
-            min_boxes=20,
-        ),
-    )
-    requirement = Requirement(name="night", rows=rows)
+    requirement = Requirement(name="night", rows=(_NIGHT,))
     careless = VendorConfig(missing=0.1, shifted=0.1, swapped=0.1, duplicate=0.05)
     return Recipe(
         "iterate",
