@@ -60,7 +60,8 @@ def load_network(
                 f"precision {precision!r} is not for tensorrt: an engine has the one that it was "
                 "built with (storage of `build`); leave it out"
             )
-        from admlops.detection.engine import find_engine, load_engine
+        from admlops.detection.engine import load_engine
+        from admlops.detection.engine_file import find_engine
 
         return load_engine(find_engine(built))
     raise ConfigError(

@@ -1,4 +1,4 @@
-"""TensorRT engines: where one lies, and how it runs in this process. Needs a GPU to run.
+"""TensorRT engines: how one runs in this process, on a GPU.
 
 Triton runs a served engine itself; here it is run to be compared with the ONNX file that it was
 built from, before anything is published.
@@ -17,25 +17,6 @@ from admlops.errors import DataError, ServiceError
 
 if TYPE_CHECKING:
     from admlops.detection.predictor import Network
-
-ENGINE_SUFFIX = ".plan"
-KEY_FILE = "key.json"
-"""Lies beside each engine and says what it is bound to."""
-
-
-def find_engine(folder: Path) -> Path:
-    """Return the only engine at any depth of a built folder or of a release's network.
-
-    Raises:
-        DataError: there is none, or there are several.
-    """
-    found = sorted(folder.rglob(f"*{ENGINE_SUFFIX}"))
-    if not found:
-        raise DataError(f"{folder}: no TensorRT engine; build it with the target tensorrt")
-    if len(found) > 1:
-        names = ", ".join(path.relative_to(folder).as_posix() for path in found)
-        raise DataError(f"{folder}: several TensorRT engines ({names}); a release serves one")
-    return found[0]
 
 
 def load_engine(path: Path) -> "Network":

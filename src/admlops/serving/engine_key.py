@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.detection.engine import ENGINE_SUFFIX, KEY_FILE
+from admlops.detection.engine_file import ENGINE_SUFFIX, KEY_FILE
 from admlops.errors import ConfigError, DataError
 from admlops.serving.inventory import Inventory
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from admlops.detection.backends import ONNX_FILE
 from admlops.detection.config import NETWORK_INPUTS, POINT_FEATURES
-from admlops.detection.engine import KEY_FILE, find_engine, load_engine
+from admlops.detection.engine import load_engine
+from admlops.detection.engine_file import KEY_FILE, find_engine
 from admlops.detection.predictor import Network
 from admlops.errors import DataError
 from admlops.files import digest_file

@@ -26,7 +26,7 @@ from pydantic import Field
 from admlops.config import Config
 from admlops.detection.backends import ONNX_FILE, network_file
 from admlops.detection.config import DETECTOR_FILE
-from admlops.detection.engine import ENGINE_SUFFIX, KEY_FILE, find_engine
+from admlops.detection.engine_file import ENGINE_SUFFIX, KEY_FILE, find_engine
 from admlops.errors import DataError
 from admlops.files import digest_file, digest_folder, write_atomically
 from admlops.serving.engine_key import EngineKey, read_key

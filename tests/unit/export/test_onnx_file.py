@@ -91,7 +91,7 @@ def test_precision_is_refused_where_it_does_not_fit(built):
         load_network(built, "onnxruntime", "int8")
     with pytest.raises(DataError, match=r"model_int8\.xml: there is no such file"):
         load_network(built, "openvino", "int8")
-    with pytest.raises(ConfigError, match="choose 'onnxruntime' or 'openvino'"):
+    with pytest.raises(ConfigError, match="choose 'onnxruntime', 'openvino' or 'tensorrt'"):
         load_network(built, "tflite")
 
 

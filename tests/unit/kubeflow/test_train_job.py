@@ -40,8 +40,6 @@ from admlops.kubeflow.train_component import train as launcher
 from admlops.kubeflow.train_job import PodSettings, TrainJobSettings, build_train_job, outcome_of
 from admlops.kubeflow.train_launcher import node_command, run_job, train_on_cluster
 from admlops.recipes import load_recipe
-from admlops_components.collect import collect
-from admlops_components.ingest import ingest
 from admlops_components.train import train
 
 HANDED_OVER = dsl.TaskConfig(
@@ -401,15 +399,11 @@ def test_the_rewritten_task_is_what_kfps_compiler_makes_of_the_launcher(
     distributed_profile: ClusterProfile, tmp_path: Path
 ) -> None:
     @dsl.pipeline(name="native")
-    def native(config: dict, launch: dict) -> None:
-        source = collect(config=config).outputs["source"]
-        dataset = ingest(config=config, source=source).outputs["dataset"]
+    def native(config: dict, launch: dict, dataset: dsl.Input[dsl.Dataset]) -> None:
         launcher(config=config, launch=launch, dataset=dataset)
 
     @dsl.pipeline(name="rewritten")
-    def rewritten(config: dict) -> None:
-        source = collect(config=config).outputs["source"]
-        dataset = ingest(config=config, source=source).outputs["dataset"]
+    def rewritten(config: dict, dataset: dsl.Input[dsl.Dataset]) -> None:
         train(config=config, dataset=dataset)
 
     wanted = compiled(native, tmp_path)

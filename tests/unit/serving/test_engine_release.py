@@ -12,7 +12,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from admlops.detection.config import CENTER_REGRESSION, HEATMAP_LOGITS, detector_config_json
-from admlops.detection.engine import find_engine, load_engine
+from admlops.detection.engine import load_engine
+from admlops.detection.engine_file import find_engine
 from admlops.detection.predictor import Predictor
 from admlops.detection.presets import small_detector
 from admlops.errors import ConfigError, DataError, GateError, ServiceError
