@@ -291,7 +291,7 @@ def test_an_interrupted_download_is_refused_and_a_passing_one_mended(bucket, int
     assert list(into.iterdir()) == []
     with breaking_proxy(environment, after_bytes=100_000, times=2) as endpoint:
         shaky = environment | {"AWS_ENDPOINT_URL": endpoint}
-        loaded = load_release(source(shaky, attempts=3), reference, into, NO_GPU)
+        loaded = load_release(source(shaky, attempts=4), reference, into, NO_GPU)
     assert loaded.num_bytes == sum(len(text) for text in FILES.values())
 
 
