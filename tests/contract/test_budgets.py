@@ -56,3 +56,9 @@ def test_no_forbidden_names() -> None:
         parts = {*path.relative_to(REPOSITORY).with_suffix("").parts}
         assert not parts & forbidden, path
         assert not path.name.startswith("base_"), path
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """Without packages, pytest imports them by name: of two with one name it refuses the second."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []

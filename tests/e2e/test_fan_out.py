@@ -49,7 +49,7 @@ def fan_out(
     model_uri: str,
 ) -> Artifact:
     source = collect(config=collect_config).outputs["source"]
-    dataset = ingest_in_shards(ingest_config, ingest_shards, source)
+    dataset = ingest_in_shards(ingest_config, ingest_shards, source).outputs["dataset"]
     model = dsl.importer(artifact_uri=model_uri, artifact_class=Model).output
     return predict_in_shards(predict_config, predict_shards, dataset, model)
 
