@@ -75,8 +75,10 @@ def test_shards_leave_what_one_task_leaves(tmp_path: Path, monkeypatch) -> None:
     origin = SimulationOrigin(world=WORLD, destination=tmp_path / "world")
     chosen = PredictConfig(split="", score_threshold=0.05)
     fan_out(
-        collect_config=CollectConfig(origin=origin).to_json_dict(),
-        ingest_config=IngestConfig(lake_uri=str(tmp_path / "lake")).to_json_dict(),
+        collect_config=CollectConfig(origin=origin).model_dump(mode="json", exclude_none=True),
+        ingest_config=IngestConfig(lake_uri=str(tmp_path / "lake")).model_dump(
+            mode="json", exclude_none=True
+        ),
         ingest_shards=list_shards(3),
         predict_config=chosen.model_dump(mode="json", exclude={"shard"}),
         predict_shards=list_shards(2),
