@@ -90,7 +90,7 @@ class Recipe:
 def demo(store: str) -> Recipe:
     """Return the closed loop on a small synthetic world: minutes on two CPU cores."""
     world = demo_world()
-    train = train_small(num_steps=700)
+    train = train_small(num_steps=600)
     return Recipe(
         "demo",
         {
