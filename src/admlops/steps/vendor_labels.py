@@ -152,7 +152,8 @@ def _simulate(
     """
     truth = oracle_labels(simulated.world, [packed.key for packed in key.requested])
     gold = [packed for packed in key.frames if packed.is_gold]
-    truth |= {packed.key: frame.boxes for packed, frame in frames_of(dataset, gold) if frame.boxes}
+    for packed, frame in frames_of(dataset, gold):
+        truth[packed.key] = Boxes.empty() if frame.boxes is None else frame.boxes
     by_alias = {packed.alias_key: truth[packed.key] for packed in key.frames}
     task = read_openlabel(folder.package / OPENLABEL_FILE).require_whole(key.package_id)
     frames = [replace(frame, boxes=by_alias[frame.key]) for frame in task.frames]
