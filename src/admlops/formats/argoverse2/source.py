@@ -92,7 +92,9 @@ class Argoverse2Source:
     """Sweeps of Argoverse 2 logs by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
+        self.findings: tuple[Finding, ...] = ()  # each frame says what is wrong with its own
+        self.num_refused = 0  # frames are those with a lidar file
         self._options = options
         self._categories = CategoryTable({**CATEGORIES, **options.categories})
         logs = _logs(root)
@@ -107,21 +109,6 @@ class Argoverse2Source:
         self._log = Latest(self._read_log)
         self._images = Latest(_list_images, num_kept=16)
 
-    @property
-    def root(self) -> Path:
-        """Where the folder is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """None: each frame says what is wrong with its log."""
-        return ()
-
-    @property
-    def num_refused(self) -> int:
-        """None: frames are those with a lidar file."""
-        return 0
-
     def __len__(self) -> int:
         """Return how many sweeps there are."""
         return len(self._files)
@@ -131,7 +118,7 @@ class Argoverse2Source:
         file = self._files[index]
         folder, time_ns = file.parents[2], int(file.stem)
         log = self._log(str(folder))
-        reading = FrameReading(self._root)
+        reading = FrameReading(self.root)
         reading.findings += log.findings
         points = self._points(file, reading)
         if points is None:
@@ -146,13 +133,13 @@ class Argoverse2Source:
             camera=images.get(FRONT),
             boxes=self._boxes(log, time_ns, points, reading),
             split=split,
-            source=str(self._root),
+            source=str(self.root),
             other_cameras=tuple(image for name, image in images.items() if name != FRONT),
         )
         return reading.result(frame)
 
     def _read_log(self, folder: str) -> Log:
-        return read_log(Path(folder), self._root)
+        return read_log(Path(folder), self.root)
 
     def _points(self, file: Path, reading: FrameReading) -> NDArray[np.float32] | None:
         content = reading.bytes_of(file)

@@ -71,7 +71,9 @@ class KittiRawSource:
     """Frames of KITTI raw drives by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
+        self.findings: tuple[Finding, ...] = ()  # each frame says what is wrong with its own
+        self.num_refused = 0  # frames are those with a lidar file
         self._options = options
         self._categories = CategoryTable({**CATEGORIES, **options.categories})
         drives = _drives(root)
@@ -85,21 +87,6 @@ class KittiRawSource:
         ]
         self._drive = Latest(self._read_drive)
 
-    @property
-    def root(self) -> Path:
-        """Where the folder is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """None: each frame says what is wrong with its drive."""
-        return ()
-
-    @property
-    def num_refused(self) -> int:
-        """None: frames without lidar are not named by this format."""
-        return 0
-
     def __len__(self) -> int:
         """Return how many frames have a lidar file."""
         return len(self._files)
@@ -109,7 +96,7 @@ class KittiRawSource:
         file = self._files[index]
         drive = file.parents[2]
         about = self._drive(str(drive))
-        reading = FrameReading(self._root)
+        reading = FrameReading(self.root)
         reading.findings += about.findings
         points = reading.cloud(file)
         if points is None:
@@ -130,7 +117,7 @@ class KittiRawSource:
             camera=images.get("camera_front"),
             boxes=self._boxes(about, number, LidarSweep(lidar, points), reading),
             split="train" if about.objects is not None else "pool",
-            source=str(self._root),
+            source=str(self.root),
             other_cameras=tuple(image for name, image in images.items() if name != "camera_front"),
         )
 
@@ -185,7 +172,7 @@ class KittiRawSource:
         return boxes.replace(num_points=count_points_in_boxes(in_ego, boxes.as_7()))
 
     def _read_drive(self, name: str) -> _Drive:
-        drive, reading = Path(name), FrameReading(self._root)
+        drive, reading = Path(name), FrameReading(self.root)
         folder = find_calibration(drive)
         calibration = None if folder is None else read_calibration(folder, reading)
         if folder is None:
