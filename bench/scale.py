@@ -64,6 +64,13 @@ def boxes_column(rng: np.random.Generator, count: int) -> pa.Array:
     )
 
 
+def poses_column(rows: np.ndarray) -> pa.Array:
+    """Return poses of a vehicle that drives along x, a metre a frame."""
+    poses = np.tile(np.eye(4), (len(rows), 1, 1))
+    poses[:, 0, 3] = rows
+    return pa.FixedSizeListArray.from_arrays(pa.array(poses.ravel()), 16)
+
+
 def batches(schema: pa.Schema, count: int) -> Iterator[pa.RecordBatch]:
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((NUM_CENTRES, WIDTH), np.float32)
@@ -79,6 +86,7 @@ def batches(schema: pa.Schema, count: int) -> Iterator[pa.RecordBatch]:
             "tags": pa.array([["rain"] if row % 7 == 0 else ["clear"] for row in rows]),
             "num_boxes": pa.array(np.full(len(rows), BOXES_PER_FRAME)),
             "boxes": boxes_column(rng, len(rows)),
+            "global_from_ego": poses_column(rows),
             f"{EMBEDDING_PREFIX}detector": pa.FixedSizeListArray.from_arrays(flat, WIDTH),
         }
         columns = [known.get(f.name, pa.nulls(len(rows), f.type)).cast(f.type) for f in schema]

@@ -117,14 +117,14 @@ def _measure(
     dataset: Dataset, condition: str, cells: list[RequirementCell], splits: tuple[str, ...]
 ) -> list[CoverageCell]:
     where = _where(condition, splits)
-    frames = f"SELECT count(*) AS n FROM frames WHERE is_keyframe AND {where}"  # noqa: S608
+    frames = f"SELECT count(*) AS n FROM frames WHERE is_keyframe AND {where}"  # noqa: S608 - our own SQL
     num_frames = dataset.query(frames)["n"][0].as_py()
     columns = ", ".join(
         f"count(*) FILTER (WHERE {_in_cell(cell)}) AS n{index}, "
         f"count(DISTINCT (log, scene)) FILTER (WHERE {_in_cell(cell)}) AS s{index}"
         for index, cell in enumerate(cells)
     )
-    counts = dataset.query(f"SELECT {columns} FROM boxes WHERE {where}").to_pylist()[0]  # noqa: S608
+    counts = dataset.query(f"SELECT {columns} FROM boxes WHERE {where}").to_pylist()[0]  # noqa: S608 - our own SQL
     return [
         CoverageCell(
             cell=cell,

@@ -82,7 +82,7 @@ def _speeds(dataset: Dataset) -> Histogram:
     """Return frames by the speed since the frame before; scenes without poses are left out."""
     speed = bin_sql("speed_mps", SPEED_EDGES_MPS)
     table = dataset.query(
-        "WITH moves AS (SELECT coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608
+        "WITH moves AS (SELECT coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608 - our own SQL
         "max(abs(ego_x_m) + abs(ego_y_m)) OVER drive > 0 AS has_poses, "
         "sqrt(power(ego_x_m - lag(ego_x_m) OVER steps, 2) + "
         "power(ego_y_m - lag(ego_y_m) OVER steps, 2)) AS step_m, "
@@ -101,7 +101,7 @@ def _speeds(dataset: Dataset) -> Histogram:
 def _hours(dataset: Dataset) -> Histogram:
     hour = f"(timestamp_ns // 3600000000000 % 24 // {HOURS_PER_BIN})::INT"
     table = dataset.query(
-        f"SELECT {hour} AS bin, coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608
+        f"SELECT {hour} AS bin, coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608 - our own SQL
         f"count(*) AS n FROM frames WHERE timestamp_ns BETWEEN {_FIRST_NS} AND {_LAST_NS} "
         "GROUP BY ALL"
     )
@@ -111,7 +111,7 @@ def _hours(dataset: Dataset) -> Histogram:
 
 def _tracks(dataset: Dataset) -> Histogram:
     table = dataset.query(
-        f"SELECT {bin_sql('num_frames', TRACK_EDGES)} AS bin, series, count(*) AS n FROM ("  # noqa: S608
+        f"SELECT {bin_sql('num_frames', TRACK_EDGES)} AS bin, series, count(*) AS n FROM ("  # noqa: S608 - our own SQL
         "SELECT mode(category) AS series, count(*) AS num_frames FROM boxes "
         "WHERE track_id <> '' GROUP BY log, scene, track_id) GROUP BY ALL"
     )
@@ -171,7 +171,7 @@ def _short(sources: list[str]) -> list[str]:
 
 def _sources(dataset: Dataset) -> tuple[SourceCounts, ...]:
     table = dataset.query(
-        "SELECT source, count(*) AS num_frames, "  # noqa: S608
+        "SELECT source, count(*) AS num_frames, "  # noqa: S608 - our own SQL
         "count(*) FILTER (is_keyframe) AS num_labelled_frames, "
         "count(DISTINCT (log, scene)) AS num_scenes, "
         "sum(coalesce(num_boxes, 0) + coalesce(num_boxes_2d, 0))::BIGINT AS num_boxes "
@@ -182,7 +182,7 @@ def _sources(dataset: Dataset) -> tuple[SourceCounts, ...]:
 
 def _co_occurrence(dataset: Dataset) -> CoOccurrence:
     table = dataset.query(
-        "WITH largest AS (SELECT category FROM boxes GROUP BY 1 "  # noqa: S608
+        "WITH largest AS (SELECT category FROM boxes GROUP BY 1 "  # noqa: S608 - our own SQL
         f"ORDER BY count(*) DESC, 1 LIMIT {MAX_CATEGORIES}), "
         "held AS (SELECT DISTINCT log, scene, timestamp_ns, category FROM boxes "
         "WHERE category IN (FROM largest)) "
@@ -198,7 +198,7 @@ def _co_occurrence(dataset: Dataset) -> CoOccurrence:
 def _count_duplicates(dataset: Dataset) -> int:
     """Return how many frames repeat others' sensor data; frames without any are not compared."""
     table = dataset.query(
-        "SELECT coalesce(sum(n - 1), 0)::BIGINT AS n FROM (SELECT count(*) AS n FROM frames "  # noqa: S608
+        "SELECT coalesce(sum(n - 1), 0)::BIGINT AS n FROM (SELECT count(*) AS n FROM frames "  # noqa: S608 - our own SQL
         f"WHERE sensor_digest <> '{_NOTHING}' GROUP BY sensor_digest)"
     )
     return int(table["n"][0].as_py())

@@ -69,7 +69,7 @@ def choose_overview(dataset: Dataset, definition: DatasetDefinition) -> int | No
     """Return the row of the frame that shows most categories, by day where possible; or None."""
     names = _quoted(definition.names_by_source())
     sql = (
-        "SELECT row FROM (SELECT log, scene, timestamp_ns, count(DISTINCT category) AS kinds, "  # noqa: S608
+        "SELECT row FROM (SELECT log, scene, timestamp_ns, count(DISTINCT category) AS kinds, "  # noqa: S608 - our own SQL
         f"count(*) AS n FROM boxes WHERE category IN ({names}) GROUP BY 1, 2, 3) "
         "JOIN frames USING (log, scene, timestamp_ns) "
         f"ORDER BY {_BY_DAY}, kinds DESC, n DESC, row LIMIT 1"
@@ -189,13 +189,13 @@ def _choose(
 def _make_sql(spellings: Iterable[str], searches: list[_Search]) -> str:
     """Return one query for all searches, best boxes first, so that the labels are read once."""
     parts = " UNION ALL ".join(
-        f"SELECT {number} AS search, row_number() OVER (ORDER BY {_BY_DAY}, {search.order}, "  # noqa: S608
+        f"SELECT {number} AS search, row_number() OVER (ORDER BY {_BY_DAY}, {search.order}, "  # noqa: S608 - our own SQL
         "log, scene, timestamp_ns, x_m, y_m) AS place, log, scene, timestamp_ns, x_m, y_m, z_m, "
         f"category FROM named WHERE {search.condition} QUALIFY place <= {_CANDIDATES}"
         for number, search in enumerate(searches)
     )
     return (
-        "WITH named AS MATERIALIZED "  # noqa: S608
+        "WITH named AS MATERIALIZED "  # noqa: S608 - our own SQL
         f"(SELECT * FROM boxes WHERE category IN ({_quoted(spellings)})) "
         f"SELECT search, row, x_m, y_m, z_m, category FROM ({parts}) "
         "JOIN frames USING (log, scene, timestamp_ns) ORDER BY search, place"

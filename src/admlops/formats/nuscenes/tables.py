@@ -114,7 +114,7 @@ class Tables:
     def _load(self, path: Path, name: str, columns: dict[str, str]) -> None:
         kinds = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
         sql = (
-            f"CREATE TABLE {name} AS SELECT * FROM read_json(?, format = 'array', "  # noqa: S608
+            f"CREATE TABLE {name} AS SELECT * FROM read_json(?, format = 'array', "  # noqa: S608 - our own SQL
             f"columns = {{{kinds}}})"
         )
         try:
