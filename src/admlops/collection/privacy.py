@@ -147,22 +147,10 @@ class PrivateSource:
     def __init__(self, source: FrameSource, blur: FrameBlur) -> None:
         """Take a source and what blurs its frames."""
         self.source = source
+        self.root = source.root
+        self.findings = source.findings
+        self.num_refused = source.num_refused
         self._blur = blur
-
-    @property
-    def root(self) -> Path:
-        """Where the source is."""
-        return self.source.root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the source as a whole."""
-        return self.source.findings
-
-    @property
-    def num_refused(self) -> int:
-        """Frames that cannot be read at all."""
-        return self.source.num_refused
 
     def __len__(self) -> int:
         """Return how many frames can be read."""

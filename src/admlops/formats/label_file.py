@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from admlops.checks.rules import find
 from admlops.errors import DataError
+from admlops.formats.source import CategoryTable
 from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame, FrameKey
 
@@ -28,6 +29,12 @@ class LabelFile:
     findings: tuple[Finding, ...] = ()
     num_refused: int = 0
     uris: tuple[Mapping[str, str], ...] = ()
+
+    def categories(self, names: Mapping[str, str]) -> CategoryTable:
+        """Return the table of the file's own categories as they are, but for those in `names`."""
+        tables = [table for frame in self.frames for table in (frame.boxes, frame.boxes_2d)]
+        own = {str(name) for table in tables if table is not None for name in table.category}
+        return CategoryTable({name: name for name in own} | dict(names))
 
     def require_whole(self, where: str) -> "LabelFile":
         """Return the file itself.

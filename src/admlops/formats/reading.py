@@ -2,6 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -21,6 +22,7 @@ MAX_COORDINATE_M = 500.0
 MAX_FILE_BYTES = 1 << 30
 """No file of a frame is so large; one that says so is damaged or hostile."""
 
+TableT = TypeVar("TableT", Boxes, Boxes2d)
 ValueT = TypeVar("ValueT")
 
 
@@ -106,39 +108,45 @@ class FrameReading:
 
     def boxes(self, boxes: Boxes, table: CategoryTable, where: Path | str) -> Boxes | None:
         """Return boxes of the source's categories as boxes of ours, or None with a finding."""
+        rows_7 = boxes.as_7()
+        return self._ours(boxes, rows_7, rows_7[:, 3:6] > 0, table, where)
+
+    def boxes_2d(self, boxes: Boxes2d, table: CategoryTable, where: Path | str) -> Boxes2d | None:
+        """Return labels in images with categories of ours, or None with a finding."""
+        box2d_px = boxes.box2d_px
+        return self._ours(boxes, box2d_px, box2d_px[:, 2:] > box2d_px[:, :2], table, where)
+
+    def _ours(
+        self,
+        boxes: TableT,
+        numbers: NDArray[np.float64],
+        has_extent: NDArray[np.bool_],
+        table: CategoryTable,
+        where: Path | str,
+    ) -> TableT | None:
         unknown = table.unknown(boxes.category)
         if unknown:
             what = f"{', '.join(map(repr, unknown))}; known are {', '.join(table.names)}"
             self.note("READ010", where, what)
             return None
-        rows_7 = boxes.as_7()
-        is_bad = ~(np.isfinite(rows_7).all(axis=1) & (rows_7[:, 3:6] > 0).all(axis=1))
+        is_bad = ~(np.isfinite(numbers).all(axis=1) & has_extent.all(axis=1))
         if is_bad.any():
             first = int(np.flatnonzero(is_bad)[0])
-            numbers = ", ".join(f"{value:g}" for value in rows_7[first])
-            self.note("READ011", where, f"box {first} is {numbers}")
+            found = ", ".join(f"{value:g}" for value in numbers[first])
+            self.note("READ011", where, f"box {first} is {found}")
             return None
         categories, kept, mapped = table.apply(boxes.category)
         self.mapped += mapped
         return boxes.select(kept).replace(category=categories)
 
-    def boxes_2d(self, boxes: Boxes2d, table: CategoryTable, where: Path | str) -> Boxes2d | None:
-        """Return labels in images with categories of ours, or None with a finding."""
-        unknown = table.unknown(boxes.category)
-        if unknown:
-            what = f"{', '.join(map(repr, unknown))}; known are {', '.join(table.names)}"
-            self.note("READ010", where, what)
-            return None
-        is_ordered = (boxes.box2d_px[:, 2:] > boxes.box2d_px[:, :2]).all(axis=1)
-        is_bad = ~(np.isfinite(boxes.box2d_px).all(axis=1) & is_ordered)
-        if is_bad.any():
-            first = int(np.flatnonzero(is_bad)[0])
-            numbers = ", ".join(f"{value:g}" for value in boxes.box2d_px[first])
-            self.note("READ011", where, f"box {first} is {numbers}")
-            return None
-        categories, kept, mapped = table.apply(boxes.category)
-        self.mapped += mapped
-        return boxes.select(kept).replace(category=categories)
+    def labels(self, frame: Frame, table: CategoryTable) -> Frame:
+        """Return a frame whose boxes of both kinds have categories of ours; None with a finding."""
+        where, boxes, boxes_2d = str(frame.key), frame.boxes, frame.boxes_2d
+        return replace(
+            frame,
+            boxes=None if boxes is None else self.boxes(boxes, table, where),
+            boxes_2d=None if boxes_2d is None else self.boxes_2d(boxes_2d, table, where),
+        )
 
     def image_or_size(
         self, path: Path, size_px: tuple[int, int], sensor: CalibratedSensor

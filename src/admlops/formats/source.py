@@ -60,7 +60,7 @@ class FrameSource(Protocol):
         ...
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> Sequence[Finding]:
         """What is wrong with the source as a whole, or with the list of its frames."""
         ...
 

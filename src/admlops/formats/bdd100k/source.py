@@ -112,11 +112,11 @@ class Bdd100kSource:
     """Frames of BDD100K by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
+        self.findings: list[Finding] = []
+        self.num_refused = 0
         self._categories = CategoryTable({name: name for name in CATEGORIES} | options.categories)
         self._listed: list[_Listed] = []
-        self._findings: list[Finding] = []
-        self._num_refused = 0
         seen: set[FrameKey] = set()
         for file in _files(root):
             frames = list(_frames(read_json(file)))
@@ -124,38 +124,25 @@ class Bdd100kSource:
                 continue
             for number, frame in enumerate(frames):
                 self._list(file, number, frame, seen)
-        if not self._listed and not self._num_refused:
+        if not self._listed and not self.num_refused:
             raise DataError(f"{root}: no file of BDD100K labels")
         if not self._image_folder().is_dir():
-            self._findings.append(find("READ019", root.name, "no folder of images"))
+            self.findings.append(find("READ019", root.name, "no folder of images"))
 
     def _list(self, file: Path, number: int, frame: object, seen: set[FrameKey]) -> None:
         if not isinstance(frame, dict) or not _is_frame(frame):
-            self._findings.append(find("READ006", file.name, f"frame {number}: {frame!r:.80}"))
-            self._num_refused += 1
+            self._refuse("READ006", file, f"frame {number}: {frame!r:.80}")
             return
         key = _key(frame)
         if key in seen:
-            self._findings.append(find("READ008", file.name, f"a second frame {key}"))
-            self._num_refused += 1
+            self._refuse("READ008", file, f"a second frame {key}")
             return
         seen.add(key)
         self._listed.append(_Listed(file, frame, key))
 
-    @property
-    def root(self) -> Path:
-        """Where the source is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the lists of frames."""
-        return tuple(self._findings)
-
-    @property
-    def num_refused(self) -> int:
-        """Frames that are no frames, or are listed twice."""
-        return self._num_refused
+    def _refuse(self, rule_id: str, file: Path, what: str) -> None:
+        self.findings.append(find(rule_id, file.name, what))
+        self.num_refused += 1
 
     def __len__(self) -> int:
         """Return how many frames there are."""
@@ -164,7 +151,7 @@ class Bdd100kSource:
     def read(self, index: int) -> ReadResult:
         """Read one frame with its boxes; one with an error is left out."""
         listed = self._listed[index]
-        frame, reading = listed.frame, FrameReading(self._root)
+        frame, reading = listed.frame, FrameReading(self.root)
         name = Path(frame["name"])
         if name.is_absolute() or ".." in name.parts:
             reading.note("READ006", listed.file, f"the name {name} leads out of the images' folder")
@@ -194,12 +181,12 @@ class Bdd100kSource:
                 boxes_2d=None if frame.get("labels") is None else boxes_2d,
                 tags=_tags(frame.get("attributes") or {}),
                 split=split_in_name(listed.file),
-                source=str(self._root),
+                source=str(self.root),
             )
         )
 
     def _image_folder(self) -> Path:
-        base = self._root.parent if self._root.is_file() else self._root
+        base = self.root.parent if self.root.is_file() else self.root
         return base / "images"
 
 

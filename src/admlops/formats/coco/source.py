@@ -63,10 +63,10 @@ class CocoSource:
     """Images of COCO files by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
+        self.findings: list[Finding] = []
+        self.num_refused = 0
         self._frames: list[tuple[Path, dict[str, Any], list[dict[str, Any]]]] = []
-        self._findings: list[Finding] = []
-        self._num_refused = 0
         self._names: dict[int, str] = {}
         files = _files(root)
         if not files:
@@ -76,21 +76,6 @@ class CocoSource:
         known = {name: name for name in self._names.values()}
         self._categories = CategoryTable(known | options.categories)
 
-    @property
-    def root(self) -> Path:
-        """Where the source is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the lists of images and annotations."""
-        return tuple(self._findings)
-
-    @property
-    def num_refused(self) -> int:
-        """Images that are listed twice."""
-        return self._num_refused
-
     def __len__(self) -> int:
         """Return how many images there are."""
         return len(self._frames)
@@ -98,7 +83,7 @@ class CocoSource:
     def read(self, index: int) -> ReadResult:
         """Read one image with its boxes; one with an error is left out."""
         file, image, annotations = self._frames[index]
-        reading = FrameReading(self._root)
+        reading = FrameReading(self.root)
         size_px = (image["width"], image["height"])
         path = _image_folder(file) / image["file_name"]
         camera = reading.image_or_size(path, size_px, CAMERA)
@@ -114,7 +99,7 @@ class CocoSource:
             camera=replace(camera, ignore_regions_px=_corners(crowds)),
             boxes_2d=boxes_2d,
             split=split_in_name(file),
-            source=str(self._root),
+            source=str(self.root),
         )
         return reading.result(frame)
 
@@ -143,8 +128,7 @@ class CocoSource:
             problem = _image_problem(image, seen)
             if problem:
                 rule_id = "READ008" if problem.startswith("repeated") else "READ006"
-                self._findings.append(find(rule_id, file.name, problem))
-                self._num_refused += 1
+                self._refuse(rule_id, file, problem)
                 continue
             seen.add(image["id"])
             self._frames.append((file, image, by_image.pop(image["id"], [])))
@@ -152,9 +136,9 @@ class CocoSource:
             what = (
                 f"annotations of {len(by_image)} images that are not listed, first {min(by_image)}"
             )
-            self._findings.append(find("READ016", file.name, what))
+            self.findings.append(find("READ016", file.name, what))
         if not _image_folder(file).is_dir():
-            self._findings.append(find("READ019", file.name, "no folder of images"))
+            self.findings.append(find("READ019", file.name, "no folder of images"))
 
     def _annotations(
         self, file: Path, annotations: list[dict[str, Any]]
@@ -164,9 +148,12 @@ class CocoSource:
             if _is_annotation(item):
                 by_image[item["image_id"]].append(item)
             else:
-                self._findings.append(find("READ006", file.name, f"annotation {item!r:.80}"))
-                self._num_refused += 1
+                self._refuse("READ006", file, f"annotation {item!r:.80}")
         return by_image
+
+    def _refuse(self, rule_id: str, file: Path, what: str) -> None:
+        self.findings.append(find(rule_id, file.name, what))
+        self.num_refused += 1
 
 
 def _is_list(value: object) -> bool:

@@ -9,8 +9,7 @@ from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.cvat.reader import is_cvat, read_cvat
 from admlops.formats.reading import FrameReading
-from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
-from admlops.structures.finding import Finding
+from admlops.formats.source import ReadOptions, ReadResult
 from admlops.structures.frame import CalibratedSensor, CameraImage
 
 IMAGE_FOLDER = "images"
@@ -45,40 +44,19 @@ class CvatSource:
         files = _files(root)
         if len(files) != 1:
             raise DataError(f"{root}: {len(files)} exports of CVAT; expected one")
-        self._root = root
+        self.root = root
         self._images = files[0].parent / IMAGE_FOLDER
         self._options = options
         self._labels = read_cvat(files[0])
-        tables = [
-            table
-            for frame in self._labels.frames
-            for table in (frame.boxes, frame.boxes_2d)
-            if table is not None
-        ]
-        names = {str(name) for table in tables for name in table.category}
-        self._categories = CategoryTable({name: name for name in names} | options.categories)
+        self._categories = self._labels.categories(options.categories)
+        self.findings = self._labels.findings
+        self.num_refused = self._labels.num_refused
+        if not self._images.is_dir():
+            self.findings += (find("READ019", root.name, f"no folder {IMAGE_FOLDER}"),)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return how another process opens the same export."""
-        return CvatSource, (self._root, self._options)
-
-    @property
-    def root(self) -> Path:
-        """Where the source is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with labels in the file, and whether the images are there."""
-        if self._images.is_dir():
-            return self._labels.findings
-        missing = find("READ019", self._root.name, f"no folder {IMAGE_FOLDER}")
-        return (*self._labels.findings, missing)
-
-    @property
-    def num_refused(self) -> int:
-        """Frames whose labels cannot be read."""
-        return self._labels.num_refused
+        return CvatSource, (self.root, self._options)
 
     def __len__(self) -> int:
         """Return how many frames there are."""
@@ -87,15 +65,10 @@ class CvatSource:
     def read(self, index: int) -> ReadResult:
         """Read one frame with its image; one with an error is left out."""
         bare = self._labels.frames[index]
-        reading = FrameReading(self._root)
-        boxes, boxes_2d = bare.boxes, bare.boxes_2d
-        if boxes is not None:
-            boxes = reading.boxes(boxes, self._categories, str(bare.key))
-        if boxes_2d is not None:
-            boxes_2d = reading.boxes_2d(boxes_2d, self._categories, str(bare.key))
+        reading = FrameReading(self.root)
+        labelled = reading.labels(bare, self._categories)
         camera = None if self._options.cameras == "none" else self._image(bare.frame_id, reading)
-        frame = replace(bare, camera=camera, boxes=boxes, boxes_2d=boxes_2d, source=str(self._root))
-        return reading.result(frame)
+        return reading.result(replace(labelled, camera=camera, source=str(self.root)))
 
     def _image(self, name: str, reading: FrameReading) -> CameraImage | None:
         """Return a frame's image; without the folder of images, None."""

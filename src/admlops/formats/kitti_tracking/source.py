@@ -68,7 +68,8 @@ class KittiTrackingSource:
     """Frames of a KITTI tracking folder by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
+        self.num_refused = 0  # frames are those with a lidar file
         self._options = options
         self._categories = CategoryTable(
             {**CATEGORIES, "person": "person_sitting"} | options.categories
@@ -86,15 +87,10 @@ class KittiTrackingSource:
         self._sequence = Latest(self._read_sequence)
 
     @property
-    def root(self) -> Path:
-        """Where the folder is."""
-        return self._root
-
-    @property
     def findings(self) -> tuple[Finding, ...]:
         """Labelled frames of which there is no lidar file."""
         found = []
-        for path in sorted(self._root.glob("*/label_02/*.txt")):
+        for path in sorted(self.root.glob("*/label_02/*.txt")):
             folder = path.parent.parent / "velodyne" / path.stem
             try:
                 labelled = set(parse_sequence(path.read_bytes(), path.name))
@@ -105,13 +101,8 @@ class KittiTrackingSource:
             )
             if absent:
                 what = f"{len(absent)} labelled frames have no lidar file, first {absent[0]}"
-                found.append(find("READ014", str(path.relative_to(self._root)), what))
+                found.append(find("READ014", str(path.relative_to(self.root)), what))
         return tuple(found)
-
-    @property
-    def num_refused(self) -> int:
-        """None: frames without lidar are not named by this format."""
-        return 0
 
     def __len__(self) -> int:
         """Return how many frames have a lidar file."""
@@ -122,7 +113,7 @@ class KittiTrackingSource:
         file = self._files[index]
         folder, sequence = file.parents[2], file.parent.name
         about = self._sequence(f"{folder.name}/{sequence}")
-        reading = FrameReading(self._root)
+        reading = FrameReading(self.root)
         reading.findings += about.findings
         points = reading.cloud(file)
         if points is None or about.calibration is None:
@@ -149,7 +140,7 @@ class KittiTrackingSource:
             camera=None if front is None else replace(front, ignore_regions_px=regions),
             boxes=self._boxes(labels, calibration.lidar, points, reading),
             split=SPLITS[folder.name],
-            source=str(self._root),
+            source=str(self.root),
             other_cameras=tuple(image for name, image in images.items() if name != "camera_front"),
         )
 
@@ -195,8 +186,8 @@ class KittiTrackingSource:
         return np.asarray(about.poses[number] @ imu_from_ego, dtype=np.float64)
 
     def _read_sequence(self, name: str) -> _Sequence:
-        folder, sequence = self._root / Path(name).parent, Path(name).name
-        reading = FrameReading(self._root)
+        folder, sequence = self.root / Path(name).parent, Path(name).name
+        reading = FrameReading(self.root)
         calib, oxts, label = (
             folder / kind / f"{sequence}.txt" for kind in ("calib", "oxts", "label_02")
         )

@@ -99,20 +99,22 @@ class NuscenesSource:
         version = _version(root)
         if version is None:
             raise DataError(f"{root}: no nuScenes folder; it has none of {', '.join(VERSIONS)}")
-        self._root, self._version, self._options = root, version, options
+        self.root = root
+        self.findings: list[Finding] = []
+        self._version, self._options = version, options
         self._categories = CategoryTable({**CATEGORIES, **options.categories})
         self._splits = _read_splits(version)
         self._tables: Tables | None = Tables(version)
         self._sweeps: list[dict[str, Any]] = []
-        self._findings: list[Finding] = []
         seen: set[tuple[str, int]] = set()
         for sweep in self._tables.sweeps():
             self._list(sweep, seen)
+        self.num_refused = len(self.findings)
         self._scene = Latest(self._read_scene)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how another process opens the same source."""
-        return NuscenesSource, (self._root, self._options)
+        return NuscenesSource, (self.root, self._options)
 
     def _list(self, sweep: dict[str, Any], seen: set[tuple[str, int]]) -> None:
         if self._options.keyframes_only and not sweep["is_key_frame"]:
@@ -121,28 +123,13 @@ class NuscenesSource:
         key = str(sweep["scene"]), int(sweep["timestamp"] or 0)
         if absent:
             what = f"sample_data {sweep['token']} leads to no {', '.join(absent)}"
-            self._findings.append(find("READ009", self._version.name, what))
+            self.findings.append(find("READ009", self._version.name, what))
         elif key in seen:
             what = f"a second sweep of {key[0]} at {key[1]} us"
-            self._findings.append(find("READ008", self._version.name, what))
+            self.findings.append(find("READ008", self._version.name, what))
         else:
             seen.add(key)
             self._sweeps.append(sweep)
-
-    @property
-    def root(self) -> Path:
-        """Where the folder is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """References between the tables that lead nowhere, and repeated sweeps."""
-        return tuple(self._findings)
-
-    @property
-    def num_refused(self) -> int:
-        """Sweeps that the tables name but that are not whole."""
-        return len(self._findings)
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""
@@ -151,7 +138,7 @@ class NuscenesSource:
     def read(self, index: int) -> ReadResult:
         """Read one sweep, at key frames with images and boxes; one with an error is left out."""
         sweep = self._sweeps[index]
-        reading = FrameReading(self._root)
+        reading = FrameReading(self.root)
         points = self._points(sweep["filename"], reading)
         try:
             global_from_ego = pose_of(sweep["ego_translation"], sweep["ego_rotation"])
@@ -173,7 +160,7 @@ class NuscenesSource:
             boxes=boxes,
             tags=_tags(sweep),
             split=self._split(sweep["scene"]),
-            source=str(self._root),
+            source=str(self.root),
             other_cameras=tuple(image for name, image in images.items() if name != FRONT),
         )
         return reading.result(frame)
@@ -197,7 +184,7 @@ class NuscenesSource:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             reading.note("READ006", self._version, f"the file name {name!r:.80} leads elsewhere")
             return None
-        return self._root / name
+        return self.root / name
 
     def _read_scene(self, token: str) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
         """Return the images and the annotations of a scene by key frame."""

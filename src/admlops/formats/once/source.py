@@ -79,12 +79,12 @@ class OnceSource:
     """Frames of ONCE sequences by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
+        self.findings: list[Finding] = []
+        self.num_refused = 0  # a sequence without a list counts as one
         self._options = options
         self._categories = CategoryTable({**CATEGORIES, **options.categories})
         self._listed: list[_Listed] = []
-        self._findings: list[Finding] = []
-        self._num_refused = 0
         self._splits = self._read_splits()
         folders = sorted(path.parent for path in root.glob("data/*/lidar_roof"))
         if not folders:
@@ -96,7 +96,7 @@ class OnceSource:
     def _read_splits(self) -> dict[str, str]:
         splits: dict[str, str] = {}
         for name, split in SPLITS.items():
-            file = self._root / "ImageSets" / f"{name}.txt"
+            file = self.root / "ImageSets" / f"{name}.txt"
             if file.is_file():
                 names = file.read_text(errors="replace").split()
                 splits |= dict.fromkeys(names, split)
@@ -105,7 +105,7 @@ class OnceSource:
     def _list(self, folder: Path) -> None:
         """Add the frames of a sequence, and note lidar files that it does not list."""
         file = folder / f"{folder.name}.json"
-        where = str(file.relative_to(self._root))
+        where = str(file.relative_to(self.root))
         try:
             frames = _frames_of(read_json(file, slim=_only_names))
         except (DataError, BrokenSequenceError) as error:
@@ -125,26 +125,11 @@ class OnceSource:
         stored = {path.stem for path in (folder / "lidar_roof").glob("*.bin")}
         if stored - seen:
             what = f"{len(stored - seen)} lidar files are not listed, first {min(stored - seen)}"
-            self._findings.append(find("READ014", where, what))
+            self.findings.append(find("READ014", where, what))
 
     def _refuse(self, rule_id: str, where: str, what: str) -> None:
-        self._findings.append(find(rule_id, where, what))
-        self._num_refused += 1
-
-    @property
-    def root(self) -> Path:
-        """Where the folder is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the lists of frames."""
-        return tuple(self._findings)
-
-    @property
-    def num_refused(self) -> int:
-        """Frames that cannot be told apart; a sequence without a list counts as one."""
-        return self._num_refused
+        self.findings.append(find(rule_id, where, what))
+        self.num_refused += 1
 
     def __len__(self) -> int:
         """Return how many frames are listed."""
@@ -153,8 +138,8 @@ class OnceSource:
     def read(self, index: int) -> ReadResult:
         """Read one frame; one with an error is left out, with the reason."""
         listed = self._listed[index]
-        folder = self._root / "data" / listed.sequence
-        reading = FrameReading(self._root)
+        folder = self.root / "data" / listed.sequence
+        reading = FrameReading(self.root)
         points = _read_points(folder / "lidar_roof" / f"{listed.name}.bin", reading)
         where = folder / f"{listed.sequence}.json"
         try:
@@ -179,14 +164,14 @@ class OnceSource:
                 boxes=boxes,
                 tags=_tags(content.get("meta_info")),
                 split=self._splits.get(listed.sequence, ""),
-                source=str(self._root),
+                source=str(self.root),
                 other_cameras=tuple(image for name, image in images.items() if name != FRONT),
                 boxes_2d=boxes_2d,
             )
         )
 
     def _read_sequence(self, name: str) -> dict[str, Any]:
-        content = read_json(self._root / "data" / name / f"{name}.json")
+        content = read_json(self.root / "data" / name / f"{name}.json")
         if not isinstance(content, dict):
             raise BrokenSequenceError("the file holds no object")
         return content

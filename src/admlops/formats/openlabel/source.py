@@ -12,10 +12,9 @@ from admlops.formats.label_file import BrokenLabelError
 from admlops.formats.openlabel.reader import is_openlabel, read_openlabel
 from admlops.formats.pcd import decode_pcd
 from admlops.formats.reading import FrameReading
-from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
+from admlops.formats.source import ReadOptions, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.structures.boxes import NUM_POINTS_UNKNOWN, Boxes
-from admlops.structures.finding import Finding
 from admlops.structures.frame import CameraImage, Frame, LidarSweep
 
 
@@ -49,37 +48,17 @@ class OpenLabelSource:
         files = _files(root)
         if len(files) != 1:
             raise DataError(f"{root}: {len(files)} files of OpenLABEL; expected one")
-        self._root = root
+        self.root = root
         self._folder = files[0].parent
         self._options = options
         self._labels = read_openlabel(files[0])
-        tables = [
-            table
-            for frame in self._labels.frames
-            for table in (frame.boxes, frame.boxes_2d)
-            if table is not None
-        ]
-        names = {str(name) for table in tables for name in table.category}
-        self._categories = CategoryTable({name: name for name in names} | options.categories)
+        self._categories = self._labels.categories(options.categories)
+        self.findings = self._labels.findings
+        self.num_refused = self._labels.num_refused
 
     def __reduce__(self) -> tuple[object, ...]:
         """Return how another process opens the same file."""
-        return OpenLabelSource, (self._root, self._options)
-
-    @property
-    def root(self) -> Path:
-        """Where the source is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with labels in the file."""
-        return self._labels.findings
-
-    @property
-    def num_refused(self) -> int:
-        """Frames whose labels cannot be read."""
-        return self._labels.num_refused
+        return OpenLabelSource, (self.root, self._options)
 
     def __len__(self) -> int:
         """Return how many frames there are."""
@@ -95,22 +74,14 @@ class OpenLabelSource:
             image.sensor.name: self._image(image, uris, reading)
             for image in wanted[self._options.cameras]
         }
-        boxes, boxes_2d = bare.boxes, bare.boxes_2d
-        where = str(bare.key)
-        if boxes is not None:
-            boxes = reading.boxes(boxes, self._categories, where)
-        if boxes_2d is not None:
-            boxes_2d = reading.boxes_2d(boxes_2d, self._categories, where)
         camera = None if bare.camera is None else images.get(bare.camera.sensor.name)
         others = [images.get(image.sensor.name) for image in bare.other_cameras]
         frame = replace(
-            bare,
+            reading.labels(bare, self._categories),
             lidar=lidar,
             camera=camera,
             other_cameras=tuple(image for image in others if image is not None),
-            boxes_2d=boxes_2d,
-            boxes=boxes,
-            source=bare.source or str(self._root),
+            source=bare.source or str(self.root),
         )
         if frame.boxes is not None and lidar is not None:
             frame = replace(frame, boxes=_counted(frame, frame.boxes))

@@ -78,29 +78,17 @@ class VocSource:
     """Images of a VOC folder by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
         self._files = sorted(_annotation_folder(root).glob("*.xml"))
         if not self._files:
             raise DataError(f"{root}: no VOC folder: there is no XML file in it or in Annotations")
         self._categories = CategoryTable({name: name for name in CATEGORIES} | options.categories)
         self._splits = _read_splits(root)
-
-    @property
-    def root(self) -> Path:
-        """Where the folder is."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Whether the images are there."""
-        if (self._root / "JPEGImages").is_dir():
-            return ()
-        return (find("READ019", self._root.name, "no folder JPEGImages"),)
-
-    @property
-    def num_refused(self) -> int:
-        """None: frames are those with an XML file."""
-        return 0
+        self._images = root / "JPEGImages"
+        self.findings: tuple[Finding, ...] = ()
+        if not self._images.is_dir():
+            self.findings = (find("READ019", root.name, "no folder JPEGImages"),)
+        self.num_refused = 0  # frames are those with an XML file
 
     def __len__(self) -> int:
         """Return how many images there are."""
@@ -109,7 +97,7 @@ class VocSource:
     def read(self, index: int) -> ReadResult:
         """Read one image with its boxes; one with an error is left out."""
         file = self._files[index]
-        reading = FrameReading(self._root)
+        reading = FrameReading(self.root)
         try:
             parts = list(iterate_parts(file, "annotation"))
             size_px, name = _size_px(parts), _text_of(parts, "filename", f"{file.stem}.jpg")
@@ -117,17 +105,17 @@ class VocSource:
         except (DataError, ValueError) as error:
             reading.note("READ006", file, str(error))
             return reading.result(None)
-        path = self._root / "JPEGImages" / Path(name).name
+        path = self._images / Path(name).name
         camera = reading.image_or_size(path, size_px, CAMERA)
         boxes_2d = reading.boxes_2d(found, self._categories, file)
         frame = Frame(
-            key=FrameKey("voc", self._root.resolve().name, index),
+            key=FrameKey("voc", self.root.resolve().name, index),
             frame_id=file.stem,
             global_from_ego=np.eye(4),
             camera=camera,
             boxes_2d=boxes_2d,
             split=self._splits.get(file.stem, ""),
-            source=str(self._root),
+            source=str(self.root),
         )
         return reading.result(frame)
 

@@ -56,14 +56,15 @@ class WaymoSource:
     """Frames of Waymo segments by number."""
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
+        self.root = root
+        self.findings: list[Finding] = []
         self._options = options
         self._categories = CategoryTable({**CATEGORIES, **options.categories})
         self._files = _files(root)
         if not self._files:
             raise DataError(f"{root}: no TFRecord file, nor a folder of them")
-        self._findings: list[Finding] = []
         self._index = [self._read_index(file) for file in self._files]
+        self.num_refused = len(self.findings)  # how many frames a damaged file hides is not known
         self._starts = np.cumsum([0, *(len(index.offsets) for index in self._index)])
 
     def _read_index(self, file: Path) -> RecordIndex:
@@ -71,27 +72,12 @@ class WaymoSource:
             index = index_records(file)
         except OSError as error:
             what = f"cannot be read ({error.strerror})"
-            self._findings.append(find("READ001", file.name, what))
+            self.findings.append(find("READ001", file.name, what))
             return RecordIndex(np.empty(0, np.int64), np.empty(0, np.int64))
         if index.broken or not len(index.offsets):
             what = f"{index.broken or 'empty'}; {len(index.offsets)} frames before that"
-            self._findings.append(find("READ002", file.name, what))
+            self.findings.append(find("READ002", file.name, what))
         return index
-
-    @property
-    def root(self) -> Path:
-        """Where the segments are."""
-        return self._root
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Files that are cut or damaged between their frames."""
-        return tuple(self._findings)
-
-    @property
-    def num_refused(self) -> int:
-        """Files with frames that cannot be found, as one frame each: how many is not known."""
-        return len(self._findings)
 
     def __len__(self) -> int:
         """Return how many frames were found."""
@@ -102,7 +88,7 @@ class WaymoSource:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         file, records = self._files[number], self._index[number]
         record = int(index - self._starts[number])
-        reading = FrameReading(self._root)
+        reading = FrameReading(self.root)
         try:
             content = read_record(file, int(records.offsets[record]), int(records.sizes[record]))
         except OSError as error:
@@ -121,7 +107,7 @@ class WaymoSource:
         if frame is None:
             return reading.result(None)
         split = next((SPLITS[name] for name in _parents(file) if name in SPLITS), "")
-        return reading.result(replace(frame, split=split, source=str(self._root)))
+        return reading.result(replace(frame, split=split, source=str(self.root)))
 
 
 def _parents(file: Path) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def edit(folder, change):
 def test_frames_and_their_data_come_back_whole(folder):
     assert find_format(folder) == find_format(folder / "openlabel.json") == "openlabel"
     source = open_source(folder)
-    assert source.findings == ()
+    assert not source.findings
     for number, read in enumerate(read_all(source)):
         assert_same(frame(number), read)
     assert len(source) == 2

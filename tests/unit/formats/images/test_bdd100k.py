@@ -68,7 +68,7 @@ def test_a_video_comes_back(tmp_path):
     frames = [make_frame(n, make_boxes(attributes=FLAGS), tags=tags) for n in range(3)]
     assert write_labels(tmp_path, "train", frames, is_video=True) == 3
     source, results = read(tmp_path)
-    assert source.findings == ()
+    assert not source.findings
     for before, result in zip(frames, results, strict=True):
         after = result.frame
         assert after.key == before.key

@@ -49,7 +49,7 @@ def test_frames_come_back(tmp_path):
     frames = [make_frame(1, make_boxes()), make_frame(2, make_boxes(())), make_frame(3, None)]
     assert write_instances(tmp_path, "train", frames) == 3
     source, results = read(tmp_path)
-    assert source.findings == ()
+    assert not source.findings
     for before, result in zip(frames, results, strict=True):
         after = result.frame
         wanted = before.boxes_2d if before.boxes_2d is not None else make_boxes(())

@@ -46,7 +46,7 @@ def test_frames_come_back(tmp_path):
     ]
     assert write_annotations(tmp_path, frames) == 2
     source, results = read(tmp_path)
-    assert source.findings == ()
+    assert not source.findings
     for before, result in zip(frames, results, strict=True):
         assert result.findings == ()
         after = result.frame

@@ -79,7 +79,7 @@ def read(root, **options):
 def test_scenes_come_back(written, scenes):
     assert find_format(written) == "nuscenes"
     source, results = read(written)
-    assert source.findings == ()
+    assert not source.findings
     before = sorted((f for scene in scenes for f in scene), key=lambda f: (f.key.scene, f.key))
     for wanted, result in zip(before, results, strict=True):
         assert result.findings == ()

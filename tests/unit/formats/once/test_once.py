@@ -94,7 +94,7 @@ class TestHandWorked:
     def test_axes_of_boxes_and_points(self, folder):
         assert find_format(folder) == "once"
         source, results = read(folder)
-        assert source.findings == ()
+        assert not source.findings
         assert [result.findings for result in results] == [(), ()]
         frame = results[0].frame
         boxes = frame.boxes
