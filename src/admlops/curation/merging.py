@@ -195,7 +195,7 @@ def refuse_conflicts(conflicts: Sequence[Conflict]) -> None:
 
 def read_part(part: Part) -> Iterator[Frame]:
     """Yield the frames of a part as they are called afterwards, a few in memory at a time."""
-    for frame in part.dataset.iterate(part.rows, camera=True):
+    for frame in part.dataset.iterate(part.rows, camera=True, other_cameras=True):
         yield rename_frame(frame, part.source)
 
 

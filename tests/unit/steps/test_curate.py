@@ -1,6 +1,7 @@
 import json
 import zlib
 
+import lance
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from admlops.errors import ConfigError, DataError
 from admlops.lake.store import Dataset
 from admlops.steps.curate import CurateConfig, CurateInputs, CurateOutputs, curate
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 from admlops.structures.manifest import Manifest
 
 SECOND = 1_000_000_000
@@ -233,6 +234,35 @@ def test_versions_are_merged_with_an_account_of_every_category(tmp_path):
     assert scores["merged_added"] == 0
     with pytest.raises(ConfigError, match="'CC-BY-NC-SA-4.0' forbids commercial use"):
         run(tmp_path, "one", merge=rule, use="commercial")
+
+
+def image_of(name, content):
+    return CameraImage(CalibratedSensor(name, "camera", np.eye(4), np.eye(3)), content, 4, 3)
+
+
+def test_merged_frames_hold_all_that_they_held(tmp_path):
+    images = {"camera": image_of("front", b"abc"), "other_cameras": (image_of("back", b"defg"),)}
+    frame = make_frame("log", 0, 0, **images)
+    make_dataset(tmp_path, "one", [frame])
+    two = make_dataset(tmp_path, "two", scenes([3]))
+    rule = {"lake_uri": str(tmp_path / "merged"), "sources": [{"reference": two.reference}]}
+    _, _, dataset = run(tmp_path, "one", merge=rule)
+    merged = next(dataset.iterate(camera=True, other_cameras=True))
+    assert [image.encoded for image in merged.cameras] == [b"abc", b"defg"]
+    assert merged.sensor_digest() == frame.sensor_digest()
+
+
+def test_a_merge_that_was_killed_before_its_tag_ends_as_if_not_killed(tmp_path):
+    make_dataset(tmp_path, "one", scenes(range(2)))
+    two = make_dataset(tmp_path, "two", scenes(range(2, 4)), ["MIT"])
+    source = {"reference": two.reference, **MERGE}
+    rule = {"lake_uri": str(tmp_path / "merged"), "sources": [source]}
+    _, _, whole = run(tmp_path, "one", merge=rule)
+    ((tag, version),) = whole.tags().items()
+    lance.dataset(whole.uri).tags.delete(tag)
+    scores, _, again = run(tmp_path, "one", merge=rule)
+    assert (again.version, again.tags()) == (version, {tag: version})
+    assert (scores["merged_added"], scores["merged_present"]) == (0, 8)
 
 
 def test_conflicts_are_named_and_nothing_is_merged(tmp_path):
