@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.checks.rules import find
+from admlops.errors import DataError
 from admlops.formats.cloud_file import BYTES_PER_POINT
 from admlops.formats.image_file import image_size_px
 from admlops.formats.source import CategoryTable, Mapped, ReadResult
@@ -64,6 +65,17 @@ class FrameReading:
             return None
         except ValueError:  # a surrogate or a nought in the name
             self.note("READ001", ascii(str(path)), "no file can have this name")
+            return None
+
+    def parsed(self, path: Path, rule_id: str, parse: Callable[[bytes], ValueT]) -> ValueT | None:
+        """Return what a file says, or None with a finding, of the rule where `parse` refuses it."""
+        content = self.bytes_of(path)
+        if content is None:
+            return None
+        try:
+            return parse(content)
+        except (ValueError, DataError) as error:
+            self.note(rule_id, path, str(error))
             return None
 
     def cloud(self, path: Path) -> NDArray[np.float32] | None:

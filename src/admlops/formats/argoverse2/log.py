@@ -69,14 +69,7 @@ def read_log(folder: Path, root: Path) -> Log:
 def _table(
     path: Path, kinds: Mapping[str, type], rule_id: str, reading: FrameReading
 ) -> Columns | None:
-    content = reading.bytes_of(path)
-    if content is None:
-        return None
-    try:
-        return parse_table(content, kinds)
-    except ValueError as error:
-        reading.note(rule_id, path, str(error))
-        return None
+    return reading.parsed(path, rule_id, lambda content: parse_table(content, kinds))
 
 
 def _transforms(

@@ -4,11 +4,10 @@ Frames are those with a lidar file; ten of them make a second, for the format ho
 Source: https://www.cvlibs.net/datasets/kitti/eval_tracking.php and its development kit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +29,6 @@ from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, Frame
 NS_PER_FRAME = 100_000_000
 SPLITS = {"training": "train", "testing": "pool"}
 _NO_LABELS = FrameLabels(Boxes.empty(), np.empty((0, 4)))
-
-ValueT = TypeVar("ValueT")
 
 
 def looks_like(root: Path) -> bool:
@@ -191,24 +188,10 @@ class KittiTrackingSource:
         calib, oxts, label = (
             folder / kind / f"{sequence}.txt" for kind in ("calib", "oxts", "label_02")
         )
-        calibration = _parsed(calib, reading, "READ005", KittiCalibration.parse)
-        rows = _parsed(oxts, reading, "READ012", parse_oxts) if oxts.is_file() else None
+        calibration = reading.parsed(calib, "READ005", KittiCalibration.parse)
+        rows = reading.parsed(oxts, "READ012", parse_oxts) if oxts.is_file() else None
         labels: Mapping[int, FrameLabels] | None = None
         if folder.name == "training":
-            labels = _parsed(label, reading, "READ006", partial(parse_sequence, name=label.stem))
+            labels = reading.parsed(label, "READ006", partial(parse_sequence, name=label.stem))
         poses = None if rows is None else poses_from_oxts(rows)
         return _Sequence(calibration, poses, labels, tuple(reading.findings))
-
-
-def _parsed(
-    path: Path, reading: FrameReading, rule_id: str, parse: Callable[[bytes], ValueT]
-) -> ValueT | None:
-    """Return what a file says, or None with a finding of the rule."""
-    content = reading.bytes_of(path)
-    if content is None:
-        return None
-    try:
-        return parse(content)
-    except (ValueError, DataError) as error:
-        reading.note(rule_id, path, str(error))
-        return None
