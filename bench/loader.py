@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from admlops.detection.presets import pointpillars_kitti
-from admlops.formats.kitti.reader import read_frames
+from admlops.formats.kitti.source import open_folder
+from admlops.formats.source import ReadOptions, read_all
 from admlops.lake.store import Dataset
 from admlops.loading.augmentation import plain_frame
 from admlops.loading.config import AugmentationConfig, LoadingConfig
@@ -41,7 +42,8 @@ def source_frames() -> list[Frame]:
     """Return labelled frames with full clouds."""
     folder = real_data("kitti_object")
     if folder.is_dir():
-        return [frame for frame in read_frames(folder, "train") if isinstance(frame, Frame)]
+        frames = read_all(open_folder(folder, ReadOptions()))
+        return [item for item in frames if isinstance(item, Frame) and item.split == "train"]
     lidar = LidarConfig(num_beams=64, azimuth_step_deg=0.2, azimuth_view_deg=360)
     none = SceneGroup(num_scenes=0)
     world = WorldConfig(

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from admlops.detection.presets import small_detector
-from admlops.formats.kitti.reader import read_frames
+from admlops.formats.kitti.source import open_folder
+from admlops.formats.source import ReadOptions, read_all
 from admlops.geometry.boxes import iou_bev
 from admlops.lake.predictions import iterate_predictions
 from admlops.lake.store import Dataset
@@ -34,7 +35,8 @@ LIMIT_S = 600.0
 def make_dataset(source: Path, folder: Path) -> tuple[Dataset, Path]:
     """Read the training frames into a lake; return it and its manifest."""
     dataset = Dataset.create(str(folder / "lake"), licences=("CC-BY-NC-SA-3.0",))
-    dataset.append(frame for frame in read_frames(source, "train") if isinstance(frame, Frame))
+    frames = read_all(open_folder(source, ReadOptions()))
+    dataset.append(f for f in frames if isinstance(f, Frame) and f.split == "train")
     manifest = folder / "dataset.json"
     dataset.manifest({}, {}).write(manifest)
     return dataset, manifest

@@ -9,7 +9,8 @@ from admlops.annotation.acceptance_config import AcceptanceConfig
 from admlops.annotation.package import CloudFormat
 from admlops.config import Config
 from admlops.errors import DataError
-from admlops.formats.kitti.reader import read_frames
+from admlops.formats.kitti.source import open_folder
+from admlops.formats.source import ReadOptions, read_all
 from admlops.simulation.config import WorldConfig
 from admlops.simulation.vendor import VendorConfig
 from admlops.simulation.world import oracle_labels
@@ -48,7 +49,7 @@ class FolderAnnotator(Config):
         wanted = set(keys)
         labels: dict[FrameKey, Boxes] = {}
         problems: list[Finding] = []
-        for item in read_frames(self.path):
+        for item in read_all(open_folder(self.path, ReadOptions())):
             if isinstance(item, Finding):
                 problems.append(item)
             elif item.key in wanted and item.boxes is not None:

@@ -8,8 +8,9 @@ from admlops.annotation.definition import load_definition
 from admlops.annotation.definition_check import DefinitionCheck
 from admlops.annotation.examples import choose_edge_cases, choose_examples, choose_overview
 from admlops.checks.findings import FindingLog
-from admlops.formats.kitti.reader import read_frames
+from admlops.formats.source import read_all
 from admlops.lake.store import Dataset
+from admlops.steps.sources import open_source
 from admlops.structures.finding import Finding
 
 DEFINITION = load_definition("urban_lidar").replace(attributes=[])
@@ -18,7 +19,7 @@ DEFINITION = load_definition("urban_lidar").replace(attributes=[])
 @pytest.fixture(scope="module")
 def dataset(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     lake = Dataset.create(str(tmp_path_factory.mktemp("kitti") / "lake"))
-    frames = read_frames(real_data / "kitti_object")
+    frames = read_all(open_source(real_data / "kitti_object"))
     lake.append(item for item in frames if not isinstance(item, Finding))
     return lake
 

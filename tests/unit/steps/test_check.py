@@ -11,12 +11,13 @@ import pytest
 from admlops.detection.config import detector_config_json
 from admlops.detection.presets import pointpillars_kitti, small_detector
 from admlops.errors import DataError
-from admlops.formats.kitti.reader import read_frames
+from admlops.formats.source import read_all
 from admlops.geometry.pose import wrap_angle
 from admlops.lake.store import Dataset
 from admlops.simulation.config import SceneGroup, WorldConfig
 from admlops.simulation.world import simulate
 from admlops.steps.check import CheckConfig, CheckInputs, CheckOutputs, check
+from admlops.steps.sources import open_source
 from admlops.structures.frame import Frame
 
 WORLD = WorldConfig(
@@ -113,7 +114,11 @@ def test_an_empty_dataset_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_real_frames_fit_as_written(tmp_path: Path, real_data: Path) -> None:
-    frames = [item for item in read_frames(real_data / "kitti_object") if isinstance(item, Frame)]
+    frames = [
+        item
+        for item in read_all(open_source(real_data / "kitti_object"))
+        if isinstance(item, Frame)
+    ]
     scores, found, _ = _check(tmp_path, frames, detector=pointpillars_kitti().to_json_dict())
     assert scores["num_error"] == 0
     assert scores["labels_fed_back_percent"] == 100
@@ -121,7 +126,11 @@ def test_real_frames_fit_as_written(tmp_path: Path, real_data: Path) -> None:
 
 
 def test_real_frames_name_a_bottom_centre(tmp_path: Path, real_data: Path) -> None:
-    frames = [item for item in read_frames(real_data / "kitti_object") if isinstance(item, Frame)]
+    frames = [
+        item
+        for item in read_all(open_source(real_data / "kitti_object"))
+        if isinstance(item, Frame)
+    ]
     sunk = []
     for frame in frames:
         low = frame.boxes.center_m - frame.boxes.size_m * [0, 0, 0.5]

@@ -86,7 +86,7 @@ class KittiFolder:
     num_refused: int
 
 
-def list_frames(root: Path, split: str | None = None) -> KittiFolder:
+def list_frames(root: Path) -> KittiFolder:
     """Find the frames below a folder.
 
     ``ImageSets/train.txt`` and ``val.txt`` give the split of training frames; without either all
@@ -104,11 +104,9 @@ def list_frames(root: Path, split: str | None = None) -> KittiFolder:
     seen: dict[FrameKey, str] = {}
     with_images = {folder for folder in folders if (folder / "image_2").is_dir()}
     num_refused = 0
-    for folder, frame_id, its_split in listed:
-        if split is not None and its_split != split:
-            continue
+    for folder, frame_id, split in listed:
         entry = None if entries is None else entries.get(f"{folder.name}/{frame_id}")
-        files = FrameFiles(folder, frame_id, its_split, entry, folder in with_images)
+        files = FrameFiles(folder, frame_id, split, entry, folder in with_images)
         if entries is not None and entry is None:
             findings.append(find("KITTI013", files.name, f"no line of {FILE_NAME} is about it"))
             num_refused += 1

@@ -1,9 +1,8 @@
 """Reads frames of the KITTI object format; what is wrong becomes a finding, never an exception."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -13,7 +12,7 @@ from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.image_file import image_size_px
 from admlops.formats.kitti.calibration import KittiCalibration
-from admlops.formats.kitti.folder import FrameFiles, list_frames
+from admlops.formats.kitti.folder import FrameFiles
 from admlops.formats.kitti.labels import LabelTable, parse_labels
 from admlops.formats.source import CategoryTable, Mapped, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
@@ -46,31 +45,9 @@ _MIN_AGREEMENT = 0.4
 _MIN_HEIGHT_PX = 25.0
 
 
-def read_frames(
-    root: Path, split: str | None = None, categories: Mapping[str, str] = CATEGORIES
-) -> Iterator[Frame | Finding]:
-    """Yield every frame that can be used, each after what was found about it.
-
-    Args:
-        root: a folder in the KITTI object layout.
-        split: "train", "val", "pool", or None for all.
-        categories: our category of each lower-case KITTI type; others are refused.
-
-    Raises:
-        DataError: the folder is no KITTI object folder at all.
-    """
-    folder = list_frames(root, split)
-    yield from folder.findings
-    for files in folder.frames:
-        result = read_frame(files, categories)
-        yield from result.findings
-        if result.frame is not None:
-            yield result.frame
-
-
-def read_frame(files: FrameFiles, categories: Mapping[str, str] = CATEGORIES) -> ReadResult:
+def read_frame(files: FrameFiles, categories: CategoryTable) -> ReadResult:
     """Read one frame; a frame with an error is left out, with the reason."""
-    read = _FrameReader(files, CategoryTable(categories))
+    read = _FrameReader(files, categories)
     frame = read.frame()
     findings = tuple(read.findings)
     is_refused = any(finding.rule.severity == "error" for finding in findings)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from admlops.formats.kitti.folder import KittiFolder, list_frames
 from admlops.formats.kitti.reader import CATEGORIES, read_frame
-from admlops.formats.source import ReadOptions, ReadResult
+from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
 
 
 def looks_like(root: Path) -> bool:
@@ -30,7 +30,7 @@ class KittiSource:
         self.findings = folder.findings
         self.num_refused = folder.num_refused
         self._frames = folder.frames
-        self._categories = {**CATEGORIES, **options.categories}
+        self._categories = CategoryTable({**CATEGORIES, **options.categories})
 
     def __len__(self) -> int:
         """Return how many frames can be read."""

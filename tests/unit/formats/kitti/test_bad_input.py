@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from admlops.errors import DataError
-from admlops.formats.kitti.reader import read_frames
 from admlops.formats.kitti.sidecar import FILE_NAME
+from admlops.formats.kitti.source import open_folder
 from admlops.formats.kitti.writer import write_frames
+from admlops.formats.source import ReadOptions, read_all
 from admlops.simulation.config import LidarConfig, SceneGroup, WorldConfig
 from admlops.simulation.world import simulate
 from admlops.structures.finding import Finding
@@ -35,8 +36,8 @@ def root(world, tmp_path):
     return tmp_path / "kitti"
 
 
-def read(root):
-    items = list(read_frames(root))
+def read(root, **options):
+    items = list(read_all(open_folder(root, ReadOptions(**options))))
     findings = [item for item in items if isinstance(item, Finding)]
     return findings, [item for item in items if not isinstance(item, Finding)]
 
@@ -185,7 +186,7 @@ def test_without_lists_and_sidecar_all_training_frames_are_train(root):
 
 
 def test_without_images_calibration_and_ignore_regions_stay(root):
-    with_images = next(iter(read_frames(root)))
+    with_images = read(root)[1][0]
     shutil.rmtree(root / "training" / "image_2")
     findings, frames = read(root)
     assert findings == []
@@ -193,23 +194,12 @@ def test_without_images_calibration_and_ignore_regions_stay(root):
     assert np.array_equal(frames[0].camera.ignore_regions_px, with_images.camera.ignore_regions_px)
 
 
-def test_a_split_can_be_read_alone(root):
-    assert [frame.frame_id for frame in read_frames(root, "val")] == ["000002", "000003"]
-
-
 def test_own_types_are_taken_where_they_are_mapped(root):
     label(root).write_text(CAR.replace("Car", "Automobile"))
-    frames = [
-        item
-        for item in read_frames(root, "train", {"automobile": "car", **{c: c for c in WORDS}})
-        if not isinstance(item, Finding)
-    ]
+    _, frames = read(root, categories={"automobile": "car"})
     assert list(frames[1].boxes.category) == ["car"]
-
-
-WORDS = ("car", "pedestrian", "cyclist", "truck")
 
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path):
     with pytest.raises(DataError, match="training"):
-        list(read_frames(tmp_path))
+        open_folder(tmp_path, ReadOptions())

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 
-from admlops.formats.kitti.reader import iou_2d, read_frames
+from admlops.formats.kitti.reader import iou_2d
 from admlops.formats.kitti.writer import write_frames
+from admlops.formats.source import read_all
 from admlops.geometry.camera import project_boxes
 from admlops.geometry.pose import wrap_angle
 from admlops.simulation.config import LidarConfig, SceneGroup, WorldConfig
 from admlops.simulation.world import simulate
+from admlops.steps.sources import open_source
 from admlops.structures.finding import Finding
 
 GROUP = SceneGroup(num_scenes=1, frames_per_scene=3)
@@ -42,16 +44,16 @@ def assert_equal_frames(first, second):
 def test_simulated_frames_come_back(tmp_path):
     frames = list(simulate(WORLD))
     assert write_frames(tmp_path, frames) == 9
-    back = list(read_frames(tmp_path))
+    back = list(read_all(open_source(tmp_path)))
     assert len(back) == 9
     for first, second in zip(frames, back, strict=True):
         assert_equal_frames(first, second)
 
 
 def test_real_frames_come_back(real_data, tmp_path):
-    frames = list(read_frames(real_data / "kitti_object"))
+    frames = list(read_all(open_source(real_data / "kitti_object")))
     write_frames(tmp_path, frames)
-    back = list(read_frames(tmp_path))
+    back = list(read_all(open_source(tmp_path)))
     assert len(back) == 6
     for first, second in zip(frames, back, strict=True):
         assert_equal_frames(first, second)
@@ -59,7 +61,7 @@ def test_real_frames_come_back(real_data, tmp_path):
 
 
 def test_real_frames_are_read_whole(real_data):
-    frames = {frame.frame_id: frame for frame in read_frames(real_data / "kitti_object")}
+    frames = {frame.frame_id: frame for frame in read_all(open_source(real_data / "kitti_object"))}
     assert not any(isinstance(frame, Finding) for frame in frames.values())
     assert {name for name, frame in frames.items() if frame.split == "val"} == {"000001", "000002"}
     frame = frames["000001"]
@@ -74,7 +76,7 @@ def test_real_frames_are_read_whole(real_data):
 
 
 def test_the_ground_of_real_frames_is_at_zero(real_data):
-    for frame in read_frames(real_data / "kitti_object"):
+    for frame in read_all(open_source(real_data / "kitti_object")):
         points = frame.points_in_ego()
         near = (np.abs(points[:, 0] - 8) < 3) & (np.abs(points[:, 1]) < 3)
         assert abs(np.percentile(points[near, 2], 20)) < 0.15
@@ -83,7 +85,8 @@ def test_the_ground_of_real_frames_is_at_zero(real_data):
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_projected_corners_agree_with_labelled_2d_boxes(real_data, split):
     overlaps = []
-    for frame in read_frames(real_data / "kitti_object", split):
+    source = open_source(real_data / "kitti_object")
+    for frame in (frame for frame in read_all(source) if frame.split == split):
         boxes = frame.boxes
         clear = (boxes.category == "car") & (boxes.occlusion == 0) & (boxes.truncation == 0)
         camera = frame.camera
