@@ -6,6 +6,7 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
+from admlops.formats.label_file import LabelFile
 from admlops.geometry.pose import make_transform, rotation_about_z
 from admlops.structures.boxes import Boxes
 from admlops.structures.boxes_2d import Boxes2d
@@ -34,6 +35,23 @@ ATTRIBUTES = st.one_of(
     ),
 )
 OPTIONAL = st.one_of(st.just(math.nan), REALS)
+
+
+@st.composite
+def damaged(draw, content: bytes, pieces: list[bytes]) -> bytes:
+    """Content in which up to four stretches are replaced by pieces."""
+    changed = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(changed) - 1))
+        end = place + draw(st.integers(1, 12))
+        changed[place:end] = draw(st.sampled_from(pieces))
+    return bytes(changed)
+
+
+def assert_accounted(labels: LabelFile) -> None:
+    """Every frame that is left out has an error that says so, and no other one."""
+    errors = [item for item in labels.findings if item.rule.severity == "error"]
+    assert len(errors) == labels.num_refused
 
 
 def object_array(values):
