@@ -1,7 +1,7 @@
 """What readers share: what is wrong with a frame is noted while the rest of it is read."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -117,6 +117,12 @@ class FrameReading:
             self.note("READ007", path, f"{error} ({len(encoded)} bytes)")
             return None
         return CameraImage(sensor, encoded, width_px, height_px)
+
+    def images(self, files: Mapping[Path, CalibratedSensor | None]) -> dict[str, CameraImage]:
+        """Return the images of known cameras by their names, from the folders that are there."""
+        known = {path: sensor for path, sensor in files.items() if sensor and path.parent.is_dir()}
+        images = {sensor.name: self.image(path, sensor) for path, sensor in known.items()}
+        return {name: image for name, image in images.items() if image is not None}
 
     def boxes(self, boxes: Boxes, table: CategoryTable, where: Path | str) -> Boxes | None:
         """Return boxes of the source's categories as boxes of ours, or None with a finding."""

@@ -190,19 +190,16 @@ class Argoverse2Source:
         """Return the image of each camera that is nearest in time, the front one first."""
         wanted = [] if self._options.cameras == "none" else sorted(log.cameras or {})
         wanted = [name for name in wanted if name == FRONT or self._options.cameras == "all"]
-        images = {}
+        files = {}
         for name in sorted(wanted, key=lambda name: name != FRONT):
             cameras = folder / "sensors" / "cameras" / name
             times = self._images(str(cameras))
             place = bisect_left(times, time_ns)
             near = times[max(place - 1, 0) : place + 1]
             nearest = min(near, key=lambda other: abs(other - time_ns), default=None)
-            if nearest is None or abs(nearest - time_ns) > MAX_CAMERA_LAG_NS:
-                continue
-            image = reading.image(cameras / f"{nearest}.jpg", (log.cameras or {})[name])
-            if image is not None:
-                images[name] = image
-        return images
+            if nearest is not None and abs(nearest - time_ns) <= MAX_CAMERA_LAG_NS:
+                files[cameras / f"{nearest}.jpg"] = (log.cameras or {})[name]
+        return reading.images(files)
 
 
 def _list_images(folder: str) -> list[int]:

@@ -149,14 +149,8 @@ class KittiRawSource:
         sensors: dict[str, CalibratedSensor | None] = {"image_02": USUAL_CAMERA, "image_03": None}
         if calibration is not None:
             sensors = {"image_02": calibration.camera, "image_03": calibration.right_camera}
-        images = {}
-        for kind in wanted[self._options.cameras]:
-            sensor = sensors[kind]
-            if sensor is not None and (drive / kind / "data").is_dir():
-                image = reading.image(drive / kind / "data" / name, sensor)
-                if image is not None:
-                    images[sensor.name] = image
-        return images
+        kinds = wanted[self._options.cameras]
+        return reading.images({drive / kind / "data" / name: sensors[kind] for kind in kinds})
 
     def _boxes(
         self, about: _Drive, number: int, sweep: LidarSweep, reading: FrameReading

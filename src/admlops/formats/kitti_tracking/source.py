@@ -147,14 +147,8 @@ class KittiTrackingSource:
         """Return the images that the folder has, by camera."""
         wanted = {"all": ("image_02", "image_03"), "front": ("image_02",), "none": ()}
         sensors = {"image_02": calibration.camera, "image_03": calibration.right_camera}
-        images = {}
-        for kind in wanted[self._options.cameras]:
-            sensor = sensors[kind]
-            if sensor is not None and (folder / kind).is_dir():
-                image = reading.image(folder / kind / name, sensor)
-                if image is not None:
-                    images[sensor.name] = image
-        return images
+        kinds = wanted[self._options.cameras]
+        return reading.images({folder / kind / name: sensors[kind] for kind in kinds})
 
     def _boxes(
         self,
