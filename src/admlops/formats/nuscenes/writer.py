@@ -2,13 +2,14 @@
 
 Times are cut to microseconds, intensity is written in 255 steps' scale, the ring number as 0. Boxes
 of categories that nuScenes does not have keep their own name. 2D boxes, occlusion and truncation
-have no place in the format. Maps are an empty list of files.
+have no place in the format. Numbers of points that are not known are counted, an unknown visibility
+stays empty. Maps are an empty list of files.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from admlops.formats.nuscenes.source import (
     VISIBILITY,
     category_of,
 )
+from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.pose import quaternion_from_rotation, rotation_about_z
-from admlops.structures.frame import CalibratedSensor, Frame
+from admlops.structures.boxes import NUM_POINTS_UNKNOWN
+from admlops.structures.frame import CalibratedSensor, Frame, FrameKey
 
 _LEVELS = ("v0-40", "v40-60", "v60-80", "v80-100")
-_LAST_LEVEL = "4"
 _TABLES = (
     "attribute calibrated_sensor category ego_pose instance log map sample sample_annotation "
     "sample_data scene sensor visibility"
@@ -43,7 +45,8 @@ def write_version(root: Path, scenes: Iterable[Iterable[Frame]], version: str = 
     holds no version.
 
     Raises:
-        DataError: a frame has no lidar sweep, or a scene has no key frame.
+        DataError: a frame has no lidar sweep, a scene has no key frame, or its frames are of
+            several scenes.
     """
     tables = _Tables()
     num_sweeps = sum(_SceneWriter(root, tables, list(scene)).write() for scene in scenes)
@@ -61,11 +64,25 @@ class _Tables:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     splits: dict[str, list[str]] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
+    _scenes: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for number, level in enumerate(_LEVELS, start=1):
             row = {"token": str(number), "level": level, "description": f"{level[1:]} % visible"}
             self.rows.setdefault("visibility", []).append(row)
+
+    def name_scene(self, key: FrameKey) -> str:
+        """Return a scene's name: its own, or with its log where another log has one of that name.
+
+        Raises:
+            DataError: the scene was written before.
+        """
+        name = key.scene if key.scene not in self._scenes else f"{key.log}-{key.scene}"
+        own = (key.log, key.scene)
+        if name in self._scenes or own in self._scenes.values():
+            raise DataError(f"scene {key.scene!r} of log {key.log!r} is given twice")
+        self._scenes[name] = own
+        return name
 
     def add(self, table: str, name: str, row: Mapping[str, Any]) -> str:
         """Add a row, unless it is there, and return its token, which follows from its name."""
@@ -84,7 +101,8 @@ class _SceneWriter:
         if not any(frame.boxes is not None for frame in frames):
             raise DataError(f"scene {frames[0].key.scene if frames else ''!r}: no key frame")
         first = frames[0]
-        self.name = first.key.scene
+        _require_one_scene(frames)
+        self.name = tables.name_scene(first.key)
         location = next((t[9:] for t in first.tags if t.startswith("location:")), "unknown")
         log_row = {
             "logfile": first.key.log,
@@ -195,7 +213,8 @@ class _SceneWriter:
 
     def _write_annotations(self, keyframes: list[Frame], tokens: list[str]) -> None:
         tracks: dict[str, list[dict[str, Any]]] = {}
-        for frame, sample in zip(keyframes, tokens, strict=True):
+        for keyframe, sample in zip(keyframes, tokens, strict=True):
+            frame = _counted(keyframe)
             ids: list[str] = [] if frame.boxes is None else frame.boxes.track_id.tolist()
             for number, track_id in enumerate(ids):
                 own = f"{self.name}/{track_id}" if track_id else f"{self._name(frame)}/{number}"
@@ -227,7 +246,7 @@ class _SceneWriter:
             "instance_token": hashlib.md5(
                 f"instance/{track}".encode(), usedforsecurity=False
             ).hexdigest(),
-            "visibility_token": str(details.get(VISIBILITY, _LAST_LEVEL)),
+            "visibility_token": str(details.get(VISIBILITY, "")),
             "attribute_tokens": [
                 self.tables.add("attribute", name, {"name": name, "description": ""})
                 for name in details.get(ATTRIBUTES, [])
@@ -235,7 +254,7 @@ class _SceneWriter:
             "translation": center_m[:3].tolist(),
             "size": [width_m, length_m, height_m],
             "rotation": quaternion_from_rotation(turn).tolist(),
-            "num_lidar_pts": max(int(boxes.num_points[row]), 0),
+            "num_lidar_pts": int(boxes.num_points[row]),
             "num_radar_pts": int(details.get(RADAR, 0)),
             "category_token": self.tables.add(
                 "category", category, {"name": category, "description": ""}
@@ -243,6 +262,23 @@ class _SceneWriter:
         }
         self.tables.add("sample_annotation", f"{track}/{self._name(frame)}", own)
         return self.tables.rows["sample_annotation"][-1]
+
+
+def _require_one_scene(frames: list[Frame]) -> None:
+    scenes = sorted({(frame.key.log, frame.key.scene) for frame in frames})
+    if len(scenes) > 1:
+        raise DataError(f"frames of {len(scenes)} scenes are given as one; first {scenes[:2]}")
+
+
+def _counted(frame: Frame) -> Frame:
+    """Return the frame with the number of points in each box, where it is not known."""
+    boxes = frame.boxes
+    if boxes is None or (boxes.num_points != NUM_POINTS_UNKNOWN).all():
+        return frame
+    counted = count_points_in_boxes(frame.points_in_ego(), boxes.as_7())
+    is_unknown = boxes.num_points == NUM_POINTS_UNKNOWN
+    known = np.where(is_unknown, counted, boxes.num_points)
+    return replace(frame, boxes=boxes.replace(num_points=known))
 
 
 def _link(rows: list[dict[str, Any]]) -> None:

@@ -196,6 +196,33 @@ def test_the_development_kit_sees_the_same(written, scenes):
     assert num_boxes > 30
 
 
+def test_what_is_not_known_is_counted_or_left_open(tmp_path, scenes):
+    frame = scenes[0][0]
+    boxes = frame.boxes.replace(num_points=np.full(len(frame.boxes), -1))
+    assert (frame.boxes.num_points > 0).any()
+    write_version(tmp_path, [[replace(frame, boxes=boxes)]])
+    found = read(tmp_path)[1][0].frame.boxes
+    assert found.num_points.tolist() == frame.boxes.num_points.tolist()
+    assert not any("visibility" in json.loads(text) for text in found.attributes)
+
+
+def test_scenes_of_two_logs_may_share_a_name(tmp_path, scenes):
+    first = scenes[0][0]
+    second = replace(first, key=first.key._replace(log="another"))
+    assert write_version(tmp_path, [[first], [second]]) == 2
+    frames = [result.frame for result in read(tmp_path)[1]]
+    name = first.key.scene
+    assert {frame.key[:2] for frame in frames} == {first.key[:2], ("another", f"another-{name}")}
+    assert all(len(frame.boxes) == len(first.boxes) for frame in frames)
+
+
+def test_frames_of_two_scenes_are_no_scene(tmp_path, scenes):
+    with pytest.raises(DataError, match="2 scenes are given as one"):
+        write_version(tmp_path, [[scenes[0][0], scenes[1][0]]])
+    with pytest.raises(DataError, match="given twice"):
+        write_version(tmp_path, [scenes[0][:1], scenes[0][:1]])
+
+
 @pytest.fixture
 def copy(tmp_path, scenes):
     write_version(tmp_path, [scenes[0]])
