@@ -80,13 +80,13 @@ def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
     ]
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "(whole)"
-        lines.append(f"  {field}: {item['msg']}{_hint(cls, item)}")
+        lines.append(f"  {field}: {item['msg'].removeprefix('Value error, ')}{_hint(cls, item)}")
     return "\n".join(lines)
 
 
 def _hint(cls: type[Config], item: Any) -> str:  # noqa: ANN401 - pydantic's error details
     if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
         return f"; fields are {', '.join(cls.model_fields)}"
-    if item["type"] == "missing":
-        return ""
+    if item["type"] == "missing" or isinstance(item["input"], Mapping):
+        return ""  # a cut mapping names nothing, and might show what is nobody's business
     return f", got {item['input']!r:.80}"

@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Self
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from admlops.config import Config
 from admlops.errors import ConfigError, DataError
@@ -29,6 +30,26 @@ def test_unknown_field_names_the_known_ones() -> None:
 def test_wrong_value_names_the_path_and_the_bound() -> None:
     with pytest.raises(ConfigError, match=r"engine\.num_cylinders.*greater than or equal to 1.*0"):
         Car.parse({"name": "a", "engine": {"num_cylinders": 0}})
+
+
+class Race(Config):
+    cars: tuple[Car, ...] = ()
+    password: str = ""
+
+    @model_validator(mode="after")
+    def _somebody_drives(self) -> Self:
+        if not self.cars:
+            raise ValueError("cars: none are named")
+        return self
+
+
+def test_what_is_wrong_with_the_whole_is_said_without_showing_the_whole() -> None:
+    with pytest.raises(ConfigError) as raised:
+        Race.parse({"password": "x"}, where="race.yaml")
+    assert str(raised.value).splitlines() == [
+        "race.yaml: Race has 1 wrong field(s)",
+        "  (whole): cars: none are named",
+    ]
 
 
 def test_missing_field_is_named() -> None:

@@ -9,7 +9,7 @@ from admlops.errors import ConfigError
 from admlops.kubeflow.compiled import CompiledPipeline, Executor
 from admlops.kubeflow.lint_rules import lint_finding
 from admlops.kubeflow.placement import SHM_PATH
-from admlops.structures.finding import Finding
+from admlops.structures.finding import Finding, Rule
 
 MAX_PARAMETER_BYTES = 32 * 1024
 _MAX_NUMBERS = 1000
@@ -52,11 +52,15 @@ def refuse(findings: Sequence[Finding], pipeline: str) -> None:
     """Do nothing where there are no findings.
 
     Raises:
-        ConfigError: lists all findings, one per line.
+        ConfigError: lists all findings; what is the same in many places stands on one line.
     """
-    if findings:
-        lines = "\n".join(f"  {finding}" for finding in findings)
-        raise ConfigError(f"{pipeline}: {len(findings)} lint finding(s)\n{lines}")
+    places: dict[tuple[Rule, str], list[str]] = {}
+    for finding in findings:
+        places.setdefault((finding.rule, finding.what), []).append(finding.where)
+    if places:
+        lines = [str(Finding(rule, "; ".join(at), what)) for (rule, what), at in places.items()]
+        listed = "\n  ".join(lines)
+        raise ConfigError(f"{pipeline}: {len(findings)} lint finding(s)\n  {listed}")
 
 
 def _lint_image(executor: Executor) -> Iterator[Finding]:

@@ -140,7 +140,7 @@ class ClusterProfile(Config):
     """ServiceAccount of the steps' pods."""
     registry: str = Field(pattern=r"^[^\s@]+[^\s@/]$")
     """Registry and folder of the images, for example "registry.example.com/admlops"."""
-    tag: str | None = None
+    tag: Annotated[str, StringConstraints(pattern=r"^\w[\w.-]{0,127}$")] | None = None
     """Tag of the images; the installed version where absent. Never "latest"."""
     digests: dict[Stage, Digest] = Field(default_factory=dict)
     """Digest of a stage's image; takes the place of the tag."""

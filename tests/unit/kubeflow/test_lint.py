@@ -129,3 +129,15 @@ def test_all_findings_are_listed_with_what_to_do(placed: CompiledPipeline) -> No
     assert "IMAGE001 error exec-train: the image is a:latest. Name a version" in lines[1]
     assert "GPU002 error exec-train: it has no toleration. Give the pool `toler" in lines[2]
     refuse([], "small")
+
+
+def test_what_is_the_same_in_many_places_is_said_once(placed: CompiledPipeline) -> None:
+    for executor in placed.executors():
+        executor.container.update(image="a:latest")
+    with pytest.raises(ConfigError) as raised:
+        refuse(lint(placed), "small")
+    first, *others = str(raised.value).splitlines()
+    assert first == f"small: {len(list(placed.executors()))} lint finding(s)"
+    assert len(others) == 1
+    for executor in placed.executors():
+        assert executor.label in others[0]
