@@ -1,7 +1,5 @@
 """Predictions of a model on a dataset: one Parquet file, a row per frame, streamed."""
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from admlops.errors import DataError
+from admlops.files import open_atomically
 from admlops.lake.appending import keys_of
 from admlops.lake.encoding import decode_boxes, encode_boxes
 from admlops.lake.schema import BOXES_TYPE, KEY_COLUMNS
@@ -37,19 +36,11 @@ def write_predictions(path: Path, items: Iterable[tuple[FrameKey, Boxes]]) -> in
 
     Frames without detections are written too, so that a reader knows that they were looked at.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     num_frames = 0
-    try:
-        with os.fdopen(handle, "wb") as file, pq.ParquetWriter(file, _SCHEMA) as writer:
-            for batch in _batches(items):
-                writer.write_batch(batch)
-                num_frames += batch.num_rows
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with open_atomically(path) as file, pq.ParquetWriter(file, _SCHEMA) as writer:
+        for batch in _batches(items):
+            writer.write_batch(batch)
+            num_frames += batch.num_rows
     return num_frames
 
 

@@ -5,8 +5,6 @@ Source: SECOND (Yan et al., 2018), section 3.4.1; PointPillars, section 3.2.
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from admlops.files import open_atomically
 from admlops.geometry.boxes import intersection_area
 from admlops.loading.composition import Change, Objects, compose
 from admlops.loading.raw_frames import RawFrame
@@ -110,21 +109,14 @@ def cache_key(digest: str, rows: Sequence[int] | NDArray[np.int64], settings: ob
 
 def write_ground_truth(path: Path, ground_truth: GroundTruth) -> None:
     """Write the cache file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(
-                file,
-                points=ground_truth.points,
-                start=ground_truth.start,
-                boxes_7=ground_truth.boxes_7,
-                category=ground_truth.category,
-            )
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with open_atomically(path) as file:
+        np.savez(
+            file,
+            points=ground_truth.points,
+            start=ground_truth.start,
+            boxes_7=ground_truth.boxes_7,
+            category=ground_truth.category,
+        )
 
 
 def read_ground_truth(path: Path) -> GroundTruth | None:
