@@ -17,6 +17,7 @@ from admlops.checks.exchange_rules import EXCHANGE_ROWS
 from admlops.checks.reading_rules import READING_ROWS
 from admlops.checks.recording_rules import RECORDING_ROWS
 from admlops.checks.screening_rules import SCREENING_ROWS
+from admlops.checks.split_rules import SPLIT_ROWS
 from admlops.structures.finding import Finding, Rule, Severity
 
 _FRAME_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
@@ -223,45 +224,6 @@ _MODEL_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
     ),
 )
 
-_SPLIT_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
-    (
-        "SPLIT001",
-        "error",
-        "A scene belongs to one split",
-        "Split by scene: move all frames of the scene to one side",
-    ),
-    (
-        "SPLIT002",
-        "error",
-        "The same sensor data is in one split only",
-        "Remove the copy from one split",
-    ),
-    (
-        "SPLIT003",
-        "warning",
-        "Frames of different splits were not taken at the same place and time",
-        "Move neighbouring frames to the same split",
-    ),
-    (
-        "SPLIT004",
-        "error",
-        "The dataset has a train and a val split",
-        "Name the splits where the dataset is ingested",
-    ),
-    (
-        "SPLIT005",
-        "warning",
-        "Every category of val is in train",
-        "Move scenes so that both splits hold the category",
-    ),
-    (
-        "SPLIT006",
-        "info",
-        "Scenes are told apart",
-        "Name the scenes where the source knows them: without, leaks between splits stay hidden",
-    ),
-)
-
 _KITTI_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
     (
         "KITTI001",
@@ -360,7 +322,7 @@ RULES: Mapping[str, Rule] = _table(
     _BOX_ROWS,
     _LABEL_ROWS,
     _MODEL_ROWS,
-    _SPLIT_ROWS,
+    SPLIT_ROWS,
     READING_ROWS,
     _KITTI_ROWS,
     DEFINITION_ROWS,

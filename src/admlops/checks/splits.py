@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.checks.findings import MAX_KEPT_PER_RULE, FindingLog
+from admlops.checks.nearness import Rows, near_across_splits
 from admlops.structures.frame import Frame
 
 SAME_PLACE_M = 1.0
@@ -72,7 +73,7 @@ class SplitCheck:
         same = self._find_shared(table, "digest", "SPLIT002", "the same sensor data is in")
         fresh = {name: column[~same] for name, column in table.items()}
         leaked = self._find_shared(fresh, "labels", "SPLIT003", "the same boxes are in")
-        self._find_same_place(table, same, bool(leaked.any()))
+        self._find_same_place(table, np.flatnonzero(~same)[~leaked])
         for name, count in self.boxes["val"].items():
             if "train" in present and self.boxes["train"][name] == 0:
                 self.log.add("SPLIT005", name, f"boxes in val: {count}, in train: none")
@@ -115,28 +116,32 @@ class SplitCheck:
             self.log.add(rule_id, where, f"{words} {' and '.join(parts)}")
         return useful & np.isin(value, shared)
 
-    def _find_same_place(
-        self, table: dict[str, NDArray[np.int64]], same: NDArray[np.bool_], leaked: bool
-    ) -> None:
+    def _find_same_place(self, table: dict[str, NDArray[np.int64]], fresh: Rows) -> None:
         """Report frames of one log in other scenes and splits, within a metre and ten seconds."""
-        x, y, heading = np.array(self.poses).reshape(-1, 3).T
-        rows = np.flatnonzero(~np.isnan(x) & ~same)
-        if leaked or len(rows) < 2:
-            return
-        order = rows[np.lexsort([x[rows], np.round(y[rows] / SAME_PLACE_M), table["log"][rows]])]
-        first, second = order[:-1], order[1:]
-        near = np.hypot(x[first] - x[second], y[first] - y[second]) < SAME_PLACE_M
-        turn = np.abs((heading[first] - heading[second] + np.pi) % (2 * np.pi) - np.pi)
-        near &= turn < SAME_HEADING_RAD
-        near &= np.abs(table["time_ns"][first] - table["time_ns"][second]) < SAME_TIME_NS
-        near &= table["log"][first] == table["log"][second]
-        near &= table["scene"][first] != table["scene"][second]
-        near &= table["split"][first] != table["split"][second]
+        poses = np.array(self.poses).reshape(-1, 3)
+        rows = fresh[np.isfinite(poses[fresh]).all(axis=1)]
+        log, scene, split, time_ns = (
+            table[name][rows] for name in ("log", "scene", "split", "time_ns")
+        )
+        x, y, heading = poses[rows].T
+
+        def are_near(one: Rows, other: Rows) -> NDArray[np.bool_]:
+            near = np.hypot(x[one] - x[other], y[one] - y[other]) < SAME_PLACE_M
+            turn = np.abs((heading[one] - heading[other] + np.pi) % (2 * np.pi) - np.pi)
+            near &= turn < SAME_HEADING_RAD
+            near &= np.abs(time_ns[one] - time_ns[other]) < SAME_TIME_NS
+            return np.asarray(near & (scene[one] != scene[other]))
+
+        place = np.floor(np.column_stack([x, y]) / SAME_PLACE_M).astype(np.int64)
+        cell = np.column_stack([place, time_ns // SAME_TIME_NS])
         names = list(self.names)
-        for one, other in zip(first[near], second[near], strict=True):
-            scenes = f"{names[table['scene'][one]]} and {names[table['scene'][other]]}"
+        found: dict[tuple[int, int], tuple[int, int]] = {}
+        for one, other in near_across_splits(log, cell, split, are_near):
+            found.setdefault((int(scene[one]), int(scene[other])), (one, other))
+        for one, other in found.values():
+            scenes = f"{names[scene[one]]} and {names[scene[other]]}"
             distance = math.hypot(x[one] - x[other], y[one] - y[other])
-            splits = f"{names[table['split'][one]]} and {names[table['split'][other]]}"
+            splits = f"{names[split[one]]} and {names[split[other]]}"
             self.log.add("SPLIT003", scenes, f"poses {distance:.2f} m apart are in {splits}")
 
 

@@ -19,7 +19,10 @@ NUM_EXAMPLES = 5
 _CHUNK_FRAMES = 512
 
 _COUNTS = {
-    "category": "SELECT category AS name, count(*) AS n FROM boxes GROUP BY 1",
+    "category": (
+        "SELECT name, count(*) AS n FROM (SELECT category AS name FROM boxes UNION ALL "
+        "SELECT category FROM boxes_2d) GROUP BY 1"
+    ),
     "condition": "SELECT unnest(tags) AS name, count(*) AS n FROM frames GROUP BY 1",
     "split": "SELECT split AS name, count(*) AS n FROM frames GROUP BY 1",
     "log": "SELECT log AS name, count(*) AS n FROM frames GROUP BY 1",
@@ -46,7 +49,8 @@ class Shift(Config):
     """How a distribution has changed."""
 
     of: str
-    """What is distributed: boxes over categories or ranges, frames over the others."""
+    """What is distributed: boxes over categories (those in images too) or ranges, frames over the
+    others."""
     distance: float
     """Total variation: the share that would have to move; 0 is the same mix, 1 nothing shared."""
     changes: tuple[Change, ...]
@@ -69,7 +73,7 @@ class FrameChanges(Config):
 
 
 class BoxChanges(Config):
-    """Which boxes differ; a box is followed by its place."""
+    """Which boxes in space differ; a box is followed by its place."""
 
     added: int = 0
     """Boxes that only the later version holds."""

@@ -1,15 +1,13 @@
 """Dividing a dataset version: what belongs together, what it holds, and whether it leaks."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from admlops.checks.findings import FindingLog
-from admlops.checks.splits import SplitCheck
 from admlops.curation.descriptors import standardize
 from admlops.curation.grouping import FramePlaces, Reach, group_units, number_values
 from admlops.curation.splitting import (
@@ -19,12 +17,11 @@ from admlops.curation.splitting import (
     move_unlabelled,
     tabulate_shares,
 )
+from admlops.curation.verification import LEAKS, verify_splits
 from admlops.errors import DataError
 from admlops.lake.store import Dataset
 from admlops.structures.frame import FrameKey
 
-LEAKS = ("SPLIT001", "SPLIT002", "SPLIT003")
-"""Rules whose findings mean that one split gives away another."""
 _NO_PAYLOAD = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """SHA-256 of nothing: the digest of frames without sensor data."""
 
@@ -33,11 +30,12 @@ def divide_dataset(dataset: Dataset, rule: SplitRule) -> tuple[Dataset, dict[str
     """Return the version with its frames divided, and a report; moves nothing that need not move.
 
     Raises:
-        DataError: all frames are in one scene, or the splits would leak.
+        DataError: all frames are in one scene, the splits would leak, or the version is an old one.
     """
     keys = dataset.keys()
     unit, names = _number_units(dataset, rule)
-    groups, pairs = group_units(_places(dataset, rule, unit), _reach(rule))
+    places = _places(dataset, rule, unit)
+    groups, pairs = group_units(places, _reach(rule))
     _refuse_one_group(dataset, groups, pairs)
     wanted = np.zeros(len(keys), np.bool_)
     wanted[dataset.rows_where(rule.condition)] = True
@@ -52,7 +50,8 @@ def divide_dataset(dataset: Dataset, rule: SplitRule) -> tuple[Dataset, dict[str
     pool = ~wanted & (before == rule.pool)
     shared = move_unlabelled(division.split, unit, groups)
     after[pool & shared] = ""
-    findings = verify_splits(dataset, after.tolist(), rule)
+    judged = np.where(after == rule.pool, rule.names[0], after).tolist()
+    findings = verify_splits(dataset, judged, places, _reach(rule))
     changes = {keys[row]: str(after[row]) for row in np.flatnonzero(after != before)}
     num_moved = _commit(dataset, changes, findings, rule)
     counts = {
@@ -60,6 +59,7 @@ def divide_dataset(dataset: Dataset, rule: SplitRule) -> tuple[Dataset, dict[str
         "split_groups": len(np.unique(groups)),
         "split_torn": int(np.isin(unit[moving], division.torn).sum()),
         "split_pool_left_out": int((pool & shared).sum()),
+        "split_unplaced": int(np.isnan(places.position_m[:, 0]).sum()) if rule.near_m else 0,
         "split_leaks": sum(findings.counts[rule_id] for rule_id in LEAKS),
     }
     return dataset, {
@@ -81,23 +81,6 @@ def _refuse_one_group(
         )
 
 
-def verify_splits(dataset: Dataset, splits: Sequence[str], rule: SplitRule) -> FindingLog:
-    """Return what the rules on splits find when each row is in the given split.
-
-    Frames of the pool count as frames of the first split: they may be trained on later.
-    """
-    log = FindingLog()
-    check = SplitCheck(log)
-    digests = _column(dataset, "sensor_digest")
-    frames = dataset.iterate(lidar=False)
-    for frame, split, digest in zip(frames, splits, digests, strict=True):
-        known = rule.names[0] if split == rule.pool else split
-        payload = "" if digest in (_NO_PAYLOAD, None) else digest
-        check.look(replace(frame, split=known), payload)
-    check.finish()
-    return log
-
-
 def _commit(
     dataset: Dataset, changes: Mapping[FrameKey, str], findings: FindingLog, rule: SplitRule
 ) -> int:
@@ -108,7 +91,22 @@ def _commit(
             f"{sum(findings.counts[rule_id] for rule_id in LEAKS)} places: {leaks[0]}. Set "
             "split.keep to false to divide all frames anew, or split.refuse_leaks to false"
         )
+    _refuse_later_changes(dataset, changes)
     return dataset.move(changes)
+
+
+def _refuse_later_changes(dataset: Dataset, changes: Mapping[FrameKey, str]) -> None:
+    """Insist that nothing was added or moved since: it would be in the result, not verified."""
+    newest = Dataset.open(dataset.uri)
+    if newest.version == dataset.version:
+        return
+    before = dict(zip(dataset.keys(), _column(dataset, "split"), strict=True))
+    now = dict(zip(newest.keys(), _column(newest, "split"), strict=True))
+    if now not in (before, {**before, **changes}):
+        raise DataError(
+            f"{dataset.reference}: frames were added or moved since, the newest version is "
+            f"{newest.version}, nothing was written; divide that one"
+        )
 
 
 def _number_units(dataset: Dataset, rule: SplitRule) -> tuple[NDArray[np.int64], list[str]]:
@@ -199,8 +197,9 @@ def _content(
             rows.append(row)
             columns.append(numbers.setdefault(name, len(numbers)))
     found = dataset.query(
-        "SELECT row, 'category ' || category AS name, count(*) AS n FROM boxes JOIN frames "
-        "USING (log, scene, timestamp_ns) GROUP BY 1, 2 ORDER BY 2, 1"
+        "SELECT row, 'category ' || category AS name, count(*) AS n FROM (SELECT log, scene, "
+        "timestamp_ns, category FROM boxes UNION ALL SELECT log, scene, timestamp_ns, category "
+        "FROM boxes_2d) JOIN frames USING (log, scene, timestamp_ns) GROUP BY 1, 2 ORDER BY 2, 1"
     ).to_pydict()
     kept = [place for place, row in enumerate(found["row"]) if wanted[row]]
     names = [numbers.setdefault(found["name"][place], len(numbers)) for place in kept]

@@ -10,6 +10,7 @@ from admlops.errors import ConfigError, DataError
 from admlops.lake.store import Dataset
 from admlops.steps.curate import CurateConfig, CurateInputs, CurateOutputs, curate
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 from admlops.structures.manifest import Manifest
 
@@ -159,6 +160,103 @@ def test_existing_leaks_are_named_and_nothing_is_written(tmp_path):
     assert Dataset.open(lake.uri).version == lake.version
     scores, _, _ = run(tmp_path, "lake", split={"keep": False})
     assert scores["split_leaks"] == 0
+
+
+def at(x_m):
+    pose = np.eye(4)
+    pose[:2, 3] = x_m, 50.0
+    return pose
+
+
+TOWN = {"tags": ("location:town",)}
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "rule", "found"),
+    [
+        (("log", 0, 0, {}), ("log", 1, -3595, {}), {}, "SPLIT007.*frames 5.0 s apart"),
+        (("log", 0, 0, {}), ("log", 1, 0, {}), {"unit": "log", "gap_s": 3600}, "SPLIT007"),
+        (
+            ("log", 0, 0, {"global_from_ego": at(0.1)}),
+            ("log", 1, 0, {"global_from_ego": at(5.0)}),
+            {"one_frame_per_log": True},
+            "SPLIT008.*poses 4.9 m apart",
+        ),
+        (
+            ("log", 0, 0, TOWN | {"global_from_ego": at(4.9)}),
+            ("other", 1, 0, TOWN | {"global_from_ego": at(5.1)}),
+            {},
+            "SPLIT008.*poses 0.2 m apart",
+        ),
+        (
+            ("log", 0, 0, TOWN),
+            ("other", 1, 0, TOWN),
+            {"by_location": True},
+            "SPLIT008.*frames of one location",
+        ),
+        (("log", 0, 0, {"seed": 1}), ("other", 1, 0, {"seed": 1}), {}, "SPLIT002"),
+    ],
+)
+def test_splits_that_came_with_the_data_are_verified(tmp_path, train, val, rule, found):
+    frames = [
+        make_frame(*place, **values, split=split)
+        for (*place, values), split in ((train, "train"), (val, "val"))
+    ]
+    make_dataset(tmp_path, "lake", [*frames, *scenes([7, 9], "far")])
+    with pytest.raises(DataError, match=rf"would leak, nothing was written.*{found}"):
+        run(tmp_path, "lake", split=rule)
+    loose = {"gap_s": 0, "near_m": 0, "by_location": False}
+    if found != "SPLIT002":
+        scores, _, _ = run(tmp_path, "lake", split=rule | loose)
+        assert scores["split_leaks"] == 0
+    scores, report, _ = run(tmp_path, "lake", split=rule | {"refuse_leaks": False})
+    assert scores["split_leaks"] == 1
+    assert "are in train" in report["split"]["findings"][0] or "in train (1)" in str(report)
+
+
+def test_look_alikes_in_other_splits_are_found(tmp_path):
+    frames = [*scenes([0], split="train"), *scenes([1], split="val"), *scenes([2])]
+    lake = make_dataset(tmp_path, "lake", frames)
+    keys = lake.keys()
+    vectors = {key: np.float32([n, n % 2]) for n, key in enumerate(keys)}
+    lake.add_embedding("detector", vectors | {keys[3]: vectors[keys[0]]})
+    lake.manifest().write(tmp_path / "lake.json")
+    with pytest.raises(DataError, match="SPLIT009.*scene-00 and log/scene-01"):
+        run(tmp_path, "lake", split={"embedding": "detector"})
+
+
+def test_a_condition_that_no_frame_meets_verifies_and_moves_nothing(tmp_path):
+    lake = make_dataset(tmp_path, "lake", [*scenes([0], split="train"), *scenes([1], split="val")])
+    scores, _, dataset = run(tmp_path, "lake", split={"condition": "false"})
+    assert (scores["split_moved"], scores["split_leaks"], dataset.version) == (0, 0, lake.version)
+
+
+def test_an_old_version_is_not_divided(tmp_path):
+    lake = make_dataset(tmp_path, "lake", scenes(range(4)))
+    _, _, first = run(tmp_path, "lake", split={})
+    _, _, again = run(tmp_path, "lake", split={})
+    assert again.version == first.version
+    lake.append(scenes([5], split="val"))
+    with pytest.raises(DataError, match="frames were added or moved since"):
+        run(tmp_path, "lake", split={})
+
+
+def test_frames_that_cannot_be_compared_by_place_are_counted(tmp_path):
+    frames = [*scenes(range(2), tags=("location:town",)), *scenes(range(2, 4))]
+    make_dataset(tmp_path, "lake", frames)
+    scores, _, _ = run(tmp_path, "lake", split={})
+    assert scores["split_unplaced"] == 4
+
+
+def test_labels_in_images_count_for_the_mix(tmp_path):
+    def boxes_2d(count):
+        corners = np.tile([1.0, 1.0, 3.0, 3.0], (count, 1))
+        return Boxes2d.make(corners, ["sign"] * count, camera=["front"] * count)
+
+    frames = [make_frame("log", n, 0, boxes_2d=boxes_2d(9 * (n < 2)), boxes=None) for n in range(8)]
+    make_dataset(tmp_path, "lake", frames)
+    _, report, _ = run(tmp_path, "lake", split={"shares": {"train": 0.5, "val": 0.5}})
+    assert report["split"]["shares"]["category sign"] == {"train": 0.5, "val": 0.5}
 
 
 def test_a_scene_between_two_splits_goes_into_none(tmp_path):
