@@ -1,5 +1,6 @@
 """nuScenes' tables, read by DuckDB: they are JSON arrays of up to gigabytes.
 
+Most rows are of radars and of images between key frames, which are not read; nor are they kept.
 Source: https://www.nuscenes.org/nuscenes#data-format and the development kit's schema page.
 """
 
@@ -13,9 +14,8 @@ from admlops.errors import DataError
 _TEXT, _FLOATS = "VARCHAR", "DOUBLE[]"
 _POSE = {"token": _TEXT, "translation": _FLOATS, "rotation": _FLOATS}
 COLUMNS: dict[str, dict[str, str]] = {
-    "scene": {"token": _TEXT, "name": _TEXT, "description": _TEXT, "log_token": _TEXT},
-    "log": {"token": _TEXT, "logfile": _TEXT, "location": _TEXT, "date_captured": _TEXT},
-    "sample": {"token": _TEXT, "timestamp": "BIGINT", "scene_token": _TEXT},
+    "sensor": {"token": _TEXT, "channel": _TEXT, "modality": _TEXT},
+    "calibrated_sensor": {**_POSE, "sensor_token": _TEXT, "camera_intrinsic": "DOUBLE[][]"},
     "sample_data": {
         "token": _TEXT,
         "sample_token": _TEXT,
@@ -28,8 +28,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         "height": "BIGINT",
     },
     "ego_pose": _POSE,
-    "calibrated_sensor": {**_POSE, "sensor_token": _TEXT, "camera_intrinsic": "DOUBLE[][]"},
-    "sensor": {"token": _TEXT, "channel": _TEXT, "modality": _TEXT},
+    "scene": {"token": _TEXT, "name": _TEXT, "description": _TEXT, "log_token": _TEXT},
+    "log": {"token": _TEXT, "logfile": _TEXT, "location": _TEXT, "date_captured": _TEXT},
+    "sample": {"token": _TEXT, "timestamp": "BIGINT", "scene_token": _TEXT},
     "sample_annotation": {
         "token": _TEXT,
         "sample_token": _TEXT,
@@ -48,7 +49,20 @@ COLUMNS: dict[str, dict[str, str]] = {
     "category": {"token": _TEXT, "name": _TEXT},
     "attribute": {"token": _TEXT, "name": _TEXT},
 }
-"""The columns that are read of each table."""
+"""The columns that are read of each table, in the order in which the tables are read."""
+_SENSORS_OF = """(
+    SELECT cs.token FROM calibrated_sensor cs JOIN sensor ON sensor.token = cs.sensor_token
+    WHERE sensor.modality = '{}' AND cs.token IS NOT NULL
+)"""
+_KEPT = {
+    "sample_data": (
+        f"coalesce(calibrated_sensor_token, '') NOT IN {_SENSORS_OF.format('radar')} AND "
+        f"(is_key_frame OR coalesce(calibrated_sensor_token, '') NOT IN "
+        f"{_SENSORS_OF.format('camera')})"
+    ),
+    "ego_pose": "token IN (SELECT ego_pose_token FROM sample_data)",
+}
+"""Which rows of a table are kept; all of the others. References that lead nowhere stay."""
 
 _SWEEPS = """
 SELECT sd.token, sd.sample_token, sd.timestamp, sd.filename, sd.is_key_frame,
@@ -115,7 +129,7 @@ class Tables:
         kinds = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
         sql = (
             f"CREATE TABLE {name} AS SELECT * FROM read_json(?, format = 'array', "  # noqa: S608 - our own SQL
-            f"columns = {{{kinds}}})"
+            f"columns = {{{kinds}}}) WHERE {_KEPT.get(name, 'true')}"
         )
         try:
             self._connection.execute(sql, [str(path)])
