@@ -117,4 +117,10 @@ READING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "The images that labels are about are in the source",
         "Copy the images beside the labels: without, frames hold the images' sizes alone",
     ),
+    (
+        "READ020",
+        "warning",
+        "Every name that `categories` gives a meaning to is in the source",
+        "Correct the name as the source writes it, or leave it out of `categories`",
+    ),
 )

@@ -142,6 +142,7 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
             else:
                 report = dataset.append(intake.frames(range(len(opened.frames))))
             intake.add_conflicts(report.conflicts)
+            intake.add_unused(config.categories)
         intake.write_findings(draft / FINDINGS_FILE)
         if opened.recordings is not None:
             from admlops.analysis.recording_page import write_quality
@@ -196,6 +197,8 @@ def _find_source(source: Path) -> tuple[Path, tuple[str, ...], str]:
             return source.resolve(), (), ""
         manifest = Manifest.read(own, "source")  # written elsewhere: its uri leads nowhere here
         return source.resolve(), manifest.licences, manifest.digest
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder")
     if is_data(source):
         return source.resolve(), (), ""
     manifest = Manifest.read(source, "source")

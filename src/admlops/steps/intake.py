@@ -5,7 +5,7 @@ A source is read whole or shard by shard; the accounts of shards add up to that 
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -144,6 +144,17 @@ class Intake:
             what = "the dataset holds other sensor data under this key"
             self._note((find("READ015", str(key), what),))
             self.num_quarantined += 1
+
+    def add_unused(self, categories: Mapping[str, str]) -> None:
+        """Take account of names that the config maps and no box bore; call it when all is read.
+
+        Some formats write names in another case than ours, so that the lower case counts too.
+        """
+        found = ", ".join(sorted({name for name, _ in self.mapped})) or "none"
+        for name, ours in sorted(categories.items()):
+            if not self.mapped.keys() & {(name, ours), (name.lower(), ours)}:
+                what = f"{name!r} is of no box that was read; names found: {found:.400}"
+                self._note((find("READ020", "categories", what),))
 
     def part(self, source: str, numbers: range, staged: Staged) -> Part:
         """Return the account of one shard."""

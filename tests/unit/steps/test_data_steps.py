@@ -170,6 +170,21 @@ def test_changed_sensor_data_under_a_known_key_is_refused(workspace):
     assert findings(workspace, "again")["rules"] == {"READ015": 1}
 
 
+def test_a_name_that_the_source_does_not_have_is_reported(workspace):
+    ingest_into(workspace, categories={"car": "vehicle", "cyclits": "bicycle"})
+    found = findings(workspace)
+    assert found["rules"] == {"READ020": 1}
+    assert "'cyclits' is of no box" in found["findings"][0]["what"]
+    assert "cyclist" in found["findings"][0]["what"]
+    ours = {row["source"]: row["ours"] for row in found["categories"]}
+    assert (ours["car"], ours["cyclist"]) == ("vehicle", "cyclist")
+
+
+def test_a_path_that_leads_nowhere_is_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        ingest_into(tmp_path, source=tmp_path / "nowhere")
+
+
 def test_a_folder_without_frames_is_refused(tmp_path):
     (tmp_path / "world" / "training").mkdir(parents=True)
     with pytest.raises(DataError, match="no frames"):
