@@ -212,7 +212,11 @@ def test_triton_answers_as_this_process_does(published, server, predictor):
         answered = predict_cloud(server.grpc_url, frame.lidar.points)
         assert len(expected) > 5
         assert largest_difference(expected, answered) < 1e-3
-    assert served_release(f"grpc://{server.grpc_url}") == published.first
+    served = served_release(f"grpc://{server.grpc_url}")
+    assert (served.release_id, served.categories) == (published.first, small_detector().categories)
+    np.testing.assert_array_equal(
+        served.ego_from_lidar, make_frame(0).lidar.sensor.ego_from_sensor
+    )
 
 
 def test_a_dataset_is_predicted_through_the_server_as_in_this_process(published, server, tmp_path):
@@ -372,7 +376,7 @@ def test_from_publish_through_s3_into_a_pod(published, tmp_path, monkeypatch):
         pod_environment = environment | {"ADMLOPS_RELEASE": named, "ADMLOPS_RELEASES_URI": uri}
         assert loader_main(["--into", str(pod)], pod_environment) == 0
         with embed_release(pod / "current") as server:
-            assert served_release(server.grpc_url) == release_id
+            assert served_release(server.grpc_url).release_id == release_id
             for golden in read_goldens(pod / "current" / "golden"):
                 require_equal(golden, predict_cloud(server.grpc_url, golden.points), 1e-3)
         require_intact(pod / "current")

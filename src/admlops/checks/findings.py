@@ -35,6 +35,12 @@ class FindingLog:
             self.kept.append(find(rule_id, where, what))
         self.counts[rule_id] += times
 
+    def merge(self, other: "FindingLog") -> None:
+        """Take in what another log holds."""
+        for finding in other.kept:
+            self.add(finding.rule.rule_id, finding.where, finding.what, times=0)
+        self.counts.update(other.counts)
+
     def ordered(self) -> list[Finding]:
         """Return the kept findings, worst severity first, then by ID in order of appearance."""
         rank: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}

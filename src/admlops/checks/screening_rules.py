@@ -46,6 +46,18 @@ SCREENING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "Mend what the finding names; a frame whose images cannot be judged is refused",
     ),
     (
+        "PRIV002",
+        "error",
+        "Every image in a clip was judged, and people and number plates in it are blurred",
+        "Mend what the finding names; a clip with an image that cannot be judged is given up",
+    ),
+    (
+        "PRIV003",
+        "info",
+        "Every message of a stretch is in its clip, where images are blurred",
+        "Map the topic if it is a camera; name its type in privacy.harmless_types if it holds none",
+    ),
+    (
         "TRIG001",
         "warning",
         "What triggers ask for fits the storage budget",
@@ -56,6 +68,12 @@ SCREENING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "warning",
         "A clip begins as early as its trigger asks",
         "Raise triggers.buffer_bytes, or record fewer topics",
+    ),
+    (
+        "TRIG003",
+        "warning",
+        "A detector can look at every sweep of the main lidar that becomes a frame",
+        "Mend what the finding names; what a detector would have seen there fires no trigger",
     ),
     (
         "CALIB001",

@@ -3,35 +3,27 @@
 import dataclasses
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from mcap.writer import CompressionType, Writer
 from pydantic import Field
 
-from admlops.analysis.requirement import RequirementCell
 from admlops.checks.findings import FindingLog
-from admlops.collection.signals import Observation, SignalTracker
-from admlops.collection.triggers import Rank, TriggerConfig, TriggerEngine, Window, choose_within
+from admlops.collection.clip_blur import MessageBlur
+from admlops.collection.following import TriggerFollower
+from admlops.collection.triggers import Rank, Window, choose_within
 from admlops.config import Config
 from admlops.errors import DataError
 from admlops.files import digest_file, write_atomically
-from admlops.recordings.config import RecordingConfig
-from admlops.recordings.decoding import CAMERA_INFO, DECODED_TYPES, decode
-from admlops.recordings.events import LidarEvent
+from admlops.recordings.decoding import CAMERA_INFO, DECODED_TYPES
 from admlops.recordings.messages import RawMessage, Topic
 from admlops.recordings.recorder import message_definition
-from admlops.recordings.recording import Recording
-from admlops.recordings.stream import sensors_by_topic
-from admlops.structures.boxes import Boxes
+from admlops.recordings.stream import EventStream
 
 LEDGER_FILE = "clips.json"
-
-Detect = Callable[[LidarEvent], Boxes]
-"""Says what a sweep shows, in the ego frame."""
 
 _CHUNK_BYTES = 2**20
 _MAX_LASTING = 256
@@ -59,6 +51,8 @@ class Clip(Config):
     """Size of the file."""
     is_cut: bool = False
     """Whether the buffer was too small for its begin."""
+    privacy: str = ""
+    """What was blurred in its images, and by which detector; empty where they are as recorded."""
 
 
 class Ledger(Config):
@@ -137,30 +131,32 @@ class ClipRecorder:
 
     Messages wait in a buffer of `before_s` and at most `buffer_bytes`; those of an open window
     are written as they come. A clip begins with what holds for the whole drive: intrinsics and
-    static transforms. Messages are copied as they are, of all topics.
+    static transforms. Messages are copied as they are, of all topics, unless images are blurred:
+    then nothing is written that was not judged, and a clip with an image that cannot be is given up
+    (PRIV002).
 
     Attributes:
-        recording: the drive.
-        config: which topics are which sensors, filled in by `complete`.
-        triggers: what is wanted.
+        events: of the drive; its config was filled in by `complete`.
+        follower: the triggers, at the drive's start.
         store: where clips go.
-        gaps: cells of the requirement that the dataset does not fill.
-        detect: the detector that triggers ask; it sees the main lidar's sweeps.
-        tags: conditions of the drive.
+        blur: what is blurred in images; None leaves all messages as they are.
+        clock_shift_ns: by how much log times are ahead of the sensors' clock, by which windows go;
+            clips have the sensors' time. It is not the latency, which is too small to matter.
         max_buffered_bytes: the most that the buffer held.
         windows: what triggers asked for so far.
+        log: which clips were given up, and what was left out of others (PRIV002, PRIV003).
     """
 
-    recording: Recording
-    config: RecordingConfig
-    triggers: TriggerConfig
+    events: EventStream
+    follower: TriggerFollower
     store: ClipStore
-    gaps: Sequence[RequirementCell] = ()
-    detect: Detect | None = None
-    tags: frozenset[str] = frozenset()
+    blur: MessageBlur | None = None
+    clock_shift_ns: int = 0
     max_buffered_bytes: int = 0
     windows: list[Window] = field(default_factory=list)
+    log: FindingLog = field(default_factory=FindingLog)
     _open: "_OpenClip | None" = field(init=False, default=None)
+    _left_out: Counter[Topic] = field(init=False, default_factory=Counter)
 
     def run(self, check: Callable[[], None] = lambda: None) -> list[Clip]:
         """Read the recording once; return the clips that were made of it, kept or not.
@@ -168,80 +164,97 @@ class ClipRecorder:
         Args:
             check: is called at every message; what it raises ends the recording of clips.
         """
-        sensors = sensors_by_topic(self.config)
-        engine = TriggerEngine(self.triggers, self.gaps)
-        tracker = SignalTracker(self.triggers.max_age_s, self.tags)
-        span_ns = round(self.triggers.before_s * 1e9)
-        static_topic = self.config.static_transform_topic
-        buffer = _Buffer(span_ns, self.triggers.buffer_bytes, static_topic)
+        triggers, engine = self.follower.config, self.follower.engine
+        span_ns = round(triggers.before_s * 1e9)
+        static_topic = self.events.config.static_transform_topic
+        buffer = _Buffer(span_ns, triggers.buffer_bytes, static_topic)
         clips: list[Clip] = []
         try:
-            for message in self.recording.messages():
+            for recorded in self.events.recording.messages():
                 check()
-                seen = self._observe(message, sensors.get(message.topic.name), tracker)
+                event, message = self.events.decode(recorded), self._on_sensors_clock(recorded)
                 closed = engine.advance(message.log_time_ns)
-                closed += [] if seen is None else engine.update(seen)
-                clips += [self._finish(window, buffer) for window in closed]
+                closed += [] if event is None else self.follower.update(event)
+                clips += self._finish(closed, buffer)
                 buffer.push(message)
                 if engine.open_window is not None:
                     self._write(engine.open_window, buffer)
-            clips += [self._finish(window, buffer) for window in engine.finish()]
+            clips += self._finish(engine.finish(), buffer)
         finally:
             if self._open is not None:
                 self._open.discard()
                 self._open = None
         self.max_buffered_bytes = buffer.max_bytes
+        for topic, count in self._left_out.items():
+            where = f"{self.events.recording.name} {topic.name}"
+            self.log.add("PRIV003", where, f"{count} messages of type {topic.type_name}")
         return clips
 
-    def _observe(
-        self, message: RawMessage, sensor: str | None, tracker: SignalTracker
-    ) -> Observation | None:
-        if sensor is None or message.topic.type_name not in DECODED_TYPES:
-            return None
-        try:
-            event = decode(message, sensor)
-        except DataError:  # the quality gate has counted it (REC004)
-            return None
-        if isinstance(event, LidarEvent) and sensor == self.config.lidars[0].sensor:
-            boxes = None if self.detect is None else self.detect(event)
-            return tracker.see(event.stamp_ns, boxes)
-        return tracker.update(event)
+    def _on_sensors_clock(self, message: RawMessage) -> RawMessage:
+        if not self.clock_shift_ns:
+            return message
+        time_ns = max(0, message.log_time_ns - self.clock_shift_ns)
+        return dataclasses.replace(message, log_time_ns=time_ns)
 
-    def _write(self, window: Window, buffer: "_Buffer", *, is_last: bool = False) -> None:
+    def _write(self, window: Window, buffer: "_Buffer", *, is_last: bool = False) -> "_OpenClip":
         """Write what the buffer holds of a window and is not written yet."""
         if self._open is None:
-            path = self.store.folder / f"{self.recording.name}-{window.start_ns}.mcap"
+            path = self.store.folder / f"{self.events.recording.name}-{window.start_ns}.mcap"
             self._open = _OpenClip(path, is_cut=buffer.lost_ns >= window.start_ns)
             self._open.next_number = buffer.num_pushed - len(buffer)
             for message in buffer.lasting():
-                self._open.write(message, window.start_ns)
+                self._copy(message, self._open, window.start_ns)
         if self._open.next_number < buffer.num_pushed - len(buffer):
             self._open.is_cut = True
             self._open.next_number = buffer.num_pushed - len(buffer)
         for message in buffer.since(self._open.next_number):
             if message.log_time_ns > window.end_ns and not is_last:
-                return
+                break
             if window.holds(message.log_time_ns):
-                self._open.write(message, message.log_time_ns)
+                self._copy(message, self._open, message.log_time_ns)
             self._open.next_number += 1
+        return self._open
 
-    def _finish(self, window: Window, buffer: "_Buffer") -> Clip:
-        self._write(window, buffer, is_last=True)
-        if self._open is None:
-            raise DataError(f"{self.recording.path}: no message in a window of its triggers")
-        clip, self._open = self._open, None
-        clip.finish()
-        self.windows.append(window)
+    def _copy(self, message: RawMessage, clip: "_OpenClip", log_time_ns: int) -> None:
+        """Write a message, with its image blurred; give the clip up where that cannot be done."""
+        if clip.is_given_up:
+            return
+        kept: RawMessage | None = message
+        try:
+            kept = message if self.blur is None else self.blur.apply(message)
+        except DataError as error:
+            clip.discard()
+            where = f"{self.events.recording.name} {message.topic.name} at {log_time_ns} ns"
+            self.log.add("PRIV002", where, f"{error}; {clip.path.name} was not written")
+            return
+        if kept is None:
+            self._left_out[message.topic] += 1
+        else:
+            clip.write(kept, log_time_ns)
+
+    def _finish(self, windows: Iterable[Window], buffer: "_Buffer") -> Iterator[Clip]:
+        """Finish the clips of windows, and yield those that were not given up."""
+        for window in windows:
+            clip = self._write(window, buffer, is_last=True)
+            if not clip.is_given_up:
+                clip.finish()
+            self._open = None
+            self.windows.append(window)
+            if not clip.is_given_up:
+                yield self._take_in(clip, window)
+
+    def _take_in(self, clip: "_OpenClip", window: Window) -> Clip:
         made = Clip(
             file=clip.path.name,
             digest=digest_file(clip.path),
-            log=self.recording.name,
+            log=self.events.recording.name,
             start_ns=window.start_ns,
             end_ns=window.end_ns,
             value=window.value,
             fired=dict(sorted(window.fired.items())),
             num_bytes=clip.path.stat().st_size,
             is_cut=clip.is_cut,
+            privacy="" if self.blur is None else self.blur.provenance,
         )
         self.store.add(made)
         return made
@@ -289,7 +302,8 @@ class _Buffer:
     def since(self, number: int) -> Iterator[RawMessage]:
         """Yield the messages that it holds from a number on."""
         start = max(0, number - (self.num_pushed - len(self._held)))
-        return islice(self._held, start, None)
+        for place in range(start, len(self._held)):  # a slice would walk there from the first
+            yield self._held[place]
 
     def lasting(self) -> list[RawMessage]:
         """Return what holds for the whole drive so far: static transforms and intrinsics."""
@@ -310,12 +324,14 @@ class _OpenClip:
         path: where it will be.
         is_cut: whether its begin was lost.
         next_number: number of the first message that was not looked at.
+        is_given_up: whether it was discarded.
     """
 
     def __init__(self, path: Path, *, is_cut: bool) -> None:
         self.path = path
         self.is_cut = is_cut
         self.next_number = 0
+        self.is_given_up = False
         self._draft = path.with_name(f".{path.name}")
         self._file = self._draft.open("wb")
         self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD)
@@ -345,6 +361,7 @@ class _OpenClip:
 
     def discard(self) -> None:
         """Remove what was written."""
+        self.is_given_up = True
         self._file.close()
         self._draft.unlink(missing_ok=True)
 

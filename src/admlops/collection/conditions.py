@@ -4,7 +4,7 @@ Each node answers yes, no, or not known (Kleene's three-valued logic): what is n
 nothing, and neither does its negation.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -15,6 +15,10 @@ from admlops.analysis.requirement import ANY_CONDITION, RequirementCell
 from admlops.collection.signals import Observation, Signal
 from admlops.config import Config
 from admlops.structures.boxes import Boxes
+
+
+ANY_CATEGORY = "any"
+"""Stands for all categories."""
 
 
 class _Lasting(Config):
@@ -62,7 +66,7 @@ class InRegion(_Lasting):
 
 
 class HasTag(_Lasting):
-    """The drive or the frame has a tag."""
+    """The drive has a tag."""
 
     tag: str
     """The tag, for example "night"."""
@@ -198,11 +202,11 @@ def parts_of(condition: Condition) -> tuple[Condition, ...]:
     return condition.none_of if isinstance(condition, NoneOf) else ()
 
 
-def asks_for(condition: Condition, *kinds: type[_Lasting]) -> bool:
-    """Return whether a condition, or a part of it, is of one of some kinds."""
-    return isinstance(condition, kinds) or any(
-        asks_for(part, *kinds) for part in parts_of(condition)
-    )
+def nodes_of(condition: Condition) -> Iterator[Condition]:
+    """Yield a condition and all that it is made of."""
+    yield condition
+    for part in parts_of(condition):
+        yield from nodes_of(part)
 
 
 def _all(answers: Iterable[bool | None]) -> bool | None:
@@ -235,7 +239,7 @@ def _is_sure(boxes: Boxes, min_score: float) -> NDArray[np.bool_]:
 
 def _sees(node: Seen, boxes: Boxes) -> bool:
     chosen = _is_sure(boxes, node.min_score) & (ground_distances_m(boxes) <= node.within_m)
-    if node.category != "any":
+    if node.category != ANY_CATEGORY:
         chosen &= boxes.category == node.category
     return bool(chosen.any())
 

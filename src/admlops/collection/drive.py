@@ -10,17 +10,22 @@ import numpy as np
 from admlops.analysis.requirement import RequirementCell
 from admlops.checks.findings import FindingLog
 from admlops.collection.calibration_check import CalibrationCheck, CalibrationConfig
-from admlops.collection.clips import ClipRecorder, ClipStore, Detect
+from admlops.collection.clip_blur import MessageBlur
+from admlops.collection.clips import ClipRecorder, ClipStore
+from admlops.collection.detector import Detect
+from admlops.collection.following import Look, Surroundings, TriggerFollower, find_windows
 from admlops.collection.privacy import FrameBlur
 from admlops.collection.screening import FrameScreen, ScreeningConfig
-from admlops.collection.signals import SignalTracker
-from admlops.collection.triggers import TriggerConfig, TriggerEngine, Window
+from admlops.collection.triggers import TriggerConfig, Window
+from admlops.errors import DataError
 from admlops.formats.source import ReadOptions
+from admlops.geometry.pose import transform_cloud
 from admlops.recordings.events import LidarEvent
 from admlops.recordings.frames import FrameBuilder
 from admlops.recordings.recording import Recording, open_recording
 from admlops.recordings.source import examine, load_mapping
 from admlops.recordings.stream import EventStream
+from admlops.structures.boxes import Boxes
 from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame
 
@@ -149,48 +154,45 @@ class Drive:
         gates, config = self._gates, self._builder.index.config
         if gates.triggers is None:
             return None
-        first = self._builder.build(0).frame if self.num_frames else None
-        tags = frozenset(() if first is None else first.tags)
+        surroundings = Surroundings(self._builder.tags, gates.gaps, self._look(gates.triggers))
+        main_lidar = config.lidars[0].sensor if config.lidars else ""
+        follower = TriggerFollower(gates.triggers, main_lidar, surroundings)
+        events = EventStream(self.recording, config)
         if gates.clips is None:
-            return find_windows(EventStream(self.recording, config), gates, check, tags)
-        recorder = ClipRecorder(
-            self.recording, config, gates.triggers, gates.clips, gates.gaps, gates.detect, tags
-        )
-        made = recorder.run(check)
-        self.clips = tuple(clip.file for clip in made)
-        for finding in gates.clips.log.kept:
-            self._note(finding)
+            return find_windows(events, follower, check)
+        blur = None if gates.blur is None else MessageBlur(gates.blur, config)
+        recorder = ClipRecorder(events, follower, gates.clips, blur, self._clock_shift_ns())
+        self.clips = tuple(clip.file for clip in recorder.run(check))
+        self.log.merge(gates.clips.log)
+        self.log.merge(recorder.log)
         return recorder.windows
+
+    def _clock_shift_ns(self) -> int:
+        """Return by how much the recorder's clock is ahead of the sensors' where it is another."""
+        index = self._builder.index
+        main = index.sensors[index.config.lidars[0].sensor]
+        ahead_ns = int(np.median(main.log_time_ns - main.stamp_ns))
+        return ahead_ns if abs(ahead_ns) > index.config.limits.max_latency_s * 1e9 else 0
+
+    def _look(self, triggers: TriggerConfig) -> Look | None:
+        """Return what asks the detector about the sweeps that become frames, as these hold them."""
+        detect = self._gates.detect
+        if detect is None or not triggers.need_detections:
+            return None
+        numbers = self._builder.numbers_by_place()
+
+        def look(event: LidarEvent) -> Boxes | None:
+            number = numbers.get(event.place)
+            if number is None:
+                return None
+            try:
+                sweep = self._builder.sweep(number)
+                return detect(transform_cloud(sweep.sensor.ego_from_sensor, sweep.points))
+            except DataError as error:
+                self.log.add("TRIG003", f"{self.recording.name} at {event.stamp_ns} ns", str(error))
+                return None
+
+        return look
 
     def _note(self, finding: Finding) -> None:
         self.log.add(finding.rule.rule_id, finding.where, finding.what)
-
-
-def find_windows(
-    events: EventStream,
-    gates: Gates,
-    check: Callable[[], None],
-    tags: frozenset[str] = frozenset(),
-) -> list[Window]:
-    """Return the stretches of a drive that triggers ask for, reading it once.
-
-    Args:
-        events: of the drive.
-        gates: the triggers and what they need.
-        check: is called at every event; what it raises ends the search.
-        tags: conditions of the whole drive.
-    """
-    if gates.triggers is None:
-        return []
-    engine = TriggerEngine(gates.triggers, gates.gaps)
-    tracker = SignalTracker(gates.triggers.max_age_s, tags)
-    lidars = events.config.lidars
-    found: list[Window] = []
-    for event in events:
-        check()
-        seen = tracker.update(event)
-        if isinstance(event, LidarEvent) and lidars and event.sensor == lidars[0].sensor:
-            boxes = None if gates.detect is None else gates.detect(event)
-            seen = tracker.see(event.stamp_ns, boxes)
-        found += [] if seen is None else engine.update(seen)
-    return found + engine.finish()

@@ -45,6 +45,8 @@ class Entry(Config):
     """Files of its clips; the ledger of clips says which are still there."""
     privacy: str = ""
     """What was blurred, and by which detector."""
+    detector: str = ""
+    """What triggers asked what sweeps show."""
     rules: dict[str, int] = Field(default_factory=dict)
     """How often each rule fired."""
     findings: tuple[str, ...] = ()

@@ -16,13 +16,20 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from admlops.checks.rules import find
-from admlops.collection.regions import RegionDetector, Regions, open_detector
+from admlops.collection.regions import (
+    RegionDetector,
+    Regions,
+    RememberingDetector,
+    open_detector,
+)
 from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.formats.source import FrameSource, ReadResult
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CameraImage, Frame
 
+_WIDE_MODES = ("I", "F")
+"""Conversion to 8 bits would clip their values, and nothing would be seen."""
 _ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -71,20 +78,28 @@ class PrivacyConfig(Config):
     """Cells of the longer side of a blurred region: all that is left of it."""
     jpeg_quality: int = Field(default=92, ge=50, le=100)
     """Of images that were JPEG and are written anew."""
+    harmless_types: tuple[str, ...] = ()
+    """Message types that clips keep, for example can_msgs/msg/Frame: they hold no image. Those that
+    are read need not be named; messages of all other types are left out of clips."""
 
 
 class FrameBlur:
     """Blurs the images of frames."""
 
-    def __init__(self, config: PrivacyConfig) -> None:
+    def __init__(self, config: PrivacyConfig, *, remembers: bool = False) -> None:
         """Load the detector.
+
+        Args:
+            config: what is blurred.
+            remembers: whether images come more than once, in frames and in clips.
 
         Raises:
             ConfigError: it cannot be loaded, is not the one that is meant, or does not know a
                 category that is to be blurred.
         """
         self.config = config
-        self._detector: RegionDetector = open_detector(config.kind, config.file)
+        detector = open_detector(config.kind, config.file)
+        self._detector: RegionDetector = RememberingDetector(detector) if remembers else detector
         if config.file_digest not in ("", self._detector.digest):
             raise ConfigError(
                 f"file_digest: {config.file} has the digest {self._detector.digest}, "
@@ -109,7 +124,7 @@ class FrameBlur:
         images: list[CameraImage] = []
         for image in frame.cameras:
             try:
-                encoded = self._blur(image)
+                encoded = self.blur_file(image.encoded, (image.width_px, image.height_px))
             except DataError as error:
                 return find("PRIV001", f"{frame.key} {image.sensor.name}", str(error))
             images.append(dataclasses.replace(image, encoded=encoded))
@@ -117,24 +132,39 @@ class FrameBlur:
             return dataclasses.replace(frame, other_cameras=tuple(images))
         return dataclasses.replace(frame, camera=images[0], other_cameras=tuple(images[1:]))
 
-    def _blur(self, image: CameraImage) -> bytes:
-        """Return the file of an image with all regions blurred; as it was where there are none.
+    def blur_file(self, encoded: bytes, size_px: tuple[int, int] | None = None) -> bytes:
+        """Return a PNG or JPEG file with all regions blurred; as it was where there are none.
+
+        Args:
+            encoded: the file.
+            size_px: width and height that it must have; any if None.
 
         Raises:
             DataError: it cannot be decoded, judged or encoded.
         """
-        kind, pixels = _decode(image.encoded)
-        if pixels.shape[:2] != (image.height_px, image.width_px):
-            raise DataError(f"an image of {pixels.shape[1]} x {pixels.shape[0]} pixels")
-        regions = self._detector.detect(np.array(pixels))
-        parts = parts_to_blur(regions, self.config, (image.width_px, image.height_px))
+        kind, pixels = _decode(encoded)
+        found_px = (pixels.shape[1], pixels.shape[0])
+        if size_px not in (None, found_px):
+            raise DataError(f"an image of {found_px[0]} x {found_px[1]} pixels")
+        blurred = self.blur(pixels)
+        return encoded if blurred is None else _encode(blurred, kind, self.config.jpeg_quality)
+
+    def blur(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """Return (H, W, 3) pixels with all regions blurred; None where there are none.
+
+        Raises:
+            DataError: the detector cannot tell.
+        """
+        regions = self._detector.detect(pixels.copy())
+        parts = parts_to_blur(regions, self.config, (pixels.shape[1], pixels.shape[0]))
         if not len(parts):
-            return image.encoded
+            return None
+        blurred = pixels.copy()
         for left, top, right, bottom in parts:
-            pixels[top:bottom, left:right] = coarsen(
-                pixels[top:bottom, left:right], self.config.num_cells
+            blurred[top:bottom, left:right] = coarsen(
+                blurred[top:bottom, left:right], self.config.num_cells
             )
-        return _encode(pixels, kind, self.config.jpeg_quality)
+        return blurred
 
 
 class PrivateSource:
@@ -216,9 +246,16 @@ def coarsen(pixels: NDArray[np.uint8], num_cells: int) -> NDArray[np.uint8]:
 
 
 def _decode(encoded: bytes) -> tuple[str, NDArray[np.uint8]]:
-    """Return "PNG" or "JPEG" and (H, W, 3) red green blue, which can be written to."""
+    """Return "PNG" or "JPEG" and (H, W, 3) red green blue; of 16 bits the upper 8."""
     try:
         with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+            if getattr(image, "n_frames", 1) != 1:
+                raise DataError("the file holds several images, and one would be judged")
+            if image.mode.startswith("I;16"):
+                upper = (np.asarray(image) >> 8).astype(np.uint8)
+                return str(image.format), np.stack([upper] * 3, axis=-1)
+            if image.mode in _WIDE_MODES:
+                raise DataError(f"images of mode {image.mode} are not judged")
             return str(image.format), np.array(image.convert("RGB"))
     except _ERRORS as error:
         raise DataError(f"the image cannot be decoded ({error})") from error

@@ -39,7 +39,7 @@ class Observation:
 
 
 class SignalTracker:
-    """Turns sensor events, detections and tags into observations.
+    """Turns sensor events and detections into observations.
 
     The speed is the forward one of odometry (negative backwards), `acceleration_mps2` its slope
     over the last 0.3 s. The yaw rate is odometry's, or the IMU's where there is no odometry.
@@ -76,17 +76,16 @@ class SignalTracker:
             return None
         return self._observe(time_ns)
 
-    def see(self, time_ns: int, boxes: Boxes | None, tags: tuple[str, ...] = ()) -> Observation:
-        """Return what is known after a detector looked, and after tags were read.
+    def see(self, time_ns: int, boxes: Boxes | None) -> Observation:
+        """Return what is known after a sweep.
 
         Args:
-            time_ns: of the frame.
-            boxes: what was seen; None if nobody looked.
-            tags: of the frame, beside those of the drive.
+            time_ns: of the sweep.
+            boxes: what a detector saw in it; None if it did not look.
         """
         if boxes is not None:
             self._boxes = (time_ns, boxes)
-        return self._observe(time_ns, frozenset(tags))
+        return self._observe(time_ns)
 
     def _note_odometry(self, event: OdometryEvent) -> None:
         self._has_odometry = True
@@ -110,7 +109,7 @@ class SignalTracker:
         mean = sum(value for _, value in self._accelerations) / len(self._accelerations)
         self._values["imu_acceleration_mps2"] = (event.stamp_ns, mean)
 
-    def _observe(self, time_ns: int, tags: frozenset[str] = frozenset()) -> Observation:
+    def _observe(self, time_ns: int) -> Observation:
         oldest_ns = time_ns - self._max_age_ns
         known = {
             name: value
@@ -123,7 +122,7 @@ class SignalTracker:
             signals=known,
             position_deg=position[1] if position and position[0] >= oldest_ns else None,
             boxes=boxes[1] if boxes and boxes[0] >= oldest_ns else None,
-            tags=self._tags | tags,
+            tags=self._tags,
         )
 
 

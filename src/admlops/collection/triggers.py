@@ -1,7 +1,7 @@
 """Triggers: which stretches of a drive are wanted, decided while it streams."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 
 from admlops.analysis.requirement import RequirementCell
 from admlops.collection.conditions import (
+    ANY_CATEGORY,
     BelowRequirement,
     Condition,
     Judge,
     Seen,
-    asks_for,
+    nodes_of,
 )
 from admlops.collection.signals import Observation
 from admlops.config import Config
@@ -61,12 +62,22 @@ class TriggerConfig(Config):
     @property
     def need_detections(self) -> bool:
         """Whether a detector must look at the drive."""
-        return any(asks_for(item.when, Seen, BelowRequirement) for item in self.triggers)
+        return any(isinstance(node, Seen | BelowRequirement) for node in self._nodes())
 
     @property
     def need_gaps(self) -> bool:
         """Whether the dataset must be held against a requirement."""
-        return any(asks_for(item.when, BelowRequirement) for item in self.triggers)
+        return any(isinstance(node, BelowRequirement) for node in self._nodes())
+
+    @property
+    def categories(self) -> frozenset[str]:
+        """Categories that a detector must know."""
+        asked = {node.category for node in self._nodes() if isinstance(node, Seen)}
+        return frozenset(asked - {ANY_CATEGORY})
+
+    def _nodes(self) -> Iterator[Condition]:
+        for trigger in self.triggers:
+            yield from nodes_of(trigger.when)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,8 @@ from admlops.analysis.coverage import measure_coverage
 from admlops.analysis.requirement import Requirement
 from admlops.collection.arrivals import Arrival, Arrivals
 from admlops.collection.calibration_check import CalibrationConfig
-from admlops.collection.clips import ClipStore, Detect
+from admlops.collection.clips import ClipStore
+from admlops.collection.detector import Detect, Detector, DetectorConfig, load_detector
 from admlops.collection.drive import Drive, Gates
 from admlops.collection.journal import Entry, Journal
 from admlops.collection.privacy import FrameBlur, PrivacyConfig
@@ -27,6 +28,7 @@ from admlops.errors import ConfigError, DataError, ServiceError
 from admlops.files import OWN_FOLDER
 from admlops.formats.source import ReadOptions
 from admlops.lake.store import Dataset
+from admlops.recordings.recording import recording_name
 from admlops.structures.finding import Finding
 
 JOURNAL_FOLDER = "watch"
@@ -53,13 +55,15 @@ class WatchConfig(Config):
     """What frames must show; null keeps all."""
     triggers: TriggerConfig | None = None
     """Frames of these stretches are ingested; of the whole drives if there are none."""
+    detector: DetectorConfig | None = None
+    """What triggers ask what a sweep shows: {kind: release, releases_uri} for a published release,
+    run in this process, or {kind: server, url} for a Triton server."""
     clips_folder: Path | None = None
-    """Folder for clips of these stretches, outside the watched one; none are made without. Clips
-    hold images as they were recorded, so that it excludes `privacy`."""
+    """Folder for clips of these stretches, outside the watched one; none are made without."""
     requirement: Requirement | None = None
     """What the dataset must hold, for triggers that ask what is below it."""
     privacy: PrivacyConfig | None = None
-    """What is blurred in all images before they are written."""
+    """What is blurred in all images, of frames and clips, before they are written."""
     dataset_file: Path | None = None
     """Where the manifest of the latest version goes, for the steps behind."""
 
@@ -94,20 +98,26 @@ class Watch:
         Args:
             root: the folder.
             config: what becomes of recordings.
-            detect: the detector that triggers ask.
+            detect: the detector that triggers ask, instead of the one that the config names.
             stop: is set to end the watch.
 
         Raises:
             ConfigError: a setting is wrong, or asks for what is not given.
-            DataError: the journal or the ledger of clips is damaged.
+            DataError: the journal or the ledger of clips is damaged, or there is no such release.
+            ServiceError: the server or the bucket of the detector cannot be reached.
         """
         _check(root, config, detect)
         self.root = root
         self.config = config
         self.stop = stop or threading.Event()
         self.journal = Journal(config.journal or root / OWN_FOLDER / JOURNAL_FOLDER)
-        self._detect = detect
-        self._blur = None if config.privacy is None else FrameBlur(config.privacy)
+        self._blur: FrameBlur | None = None
+        if config.privacy is not None:
+            self._blur = FrameBlur(config.privacy, remembers=config.clips_folder is not None)
+        self._detector = None if detect is None else Detector(detect, provenance="given in Python")
+        if config.detector is not None:
+            self._detector = load_detector(config.detector)
+            _require_known(config, self._detector)
 
     def run(self, *, once: bool, report: Callable[[str], None] = print) -> None:
         """Ingest what is complete, again and again until `stop` is set.
@@ -145,8 +155,11 @@ class Watch:
                 continue
             digest = arrival.digest()
             known = self.journal.find(digest)
-            looks = {"path": path, "signature": arrival.signature}
-            facts: dict[str, object] = {"digest": digest, **looks}
+            facts: dict[str, object] = {
+                "digest": digest,
+                "path": path,
+                "signature": arrival.signature,
+            }
             try:
                 if known is not None:
                     entry = Entry.parse({**facts, "outcome": "repeated", "log": known.log})
@@ -186,13 +199,18 @@ class Watch:
                     drive.log.add("READ015", str(key), what)
                 drive.num_refused += len(added.conflicts)
                 drive.num_kept -= len(added.conflicts)
-        entry = _entry(drive, facts, dataset.version, self._blur)
+        entry = _entry(drive, {**facts, **self._origins()}, dataset.version)
         if self.config.dataset_file is not None and drive.is_accepted:
-            provenance = {"step": "collect watch", "source": str(self.root)}
-            provenance |= {"privacy": entry.privacy} if entry.privacy else {}
+            provenance = {"step": "collect watch", "source": str(self.root), **self._origins()}
             scores = {"num_added": float(added.num_added), "num_kept": float(entry.num_kept)}
             dataset.manifest(provenance, scores).write(self.config.dataset_file)
         return entry
+
+    def _origins(self) -> dict[str, str]:
+        """Return what blurs images and what triggers ask, where there is such."""
+        blurred = {} if self._blur is None else {"privacy": self._blur.provenance}
+        asked = {} if self._detector is None else {"detector": self._detector.provenance}
+        return blurred | asked
 
     def _gates(self, dataset: Dataset) -> Gates:
         config = self.config
@@ -211,7 +229,7 @@ class Watch:
             screening=config.screening,
             blur=self._blur,
             gaps=gaps,
-            detect=self._detect,
+            detect=None if self._detector is None else self._detector.detect,
         )
 
     def _check_stop(self) -> None:
@@ -221,11 +239,8 @@ class Watch:
 
 def log_name(path: Path, root: Path) -> str:
     """Return a recording's name in the lake: its path below the folder, without its suffix."""
-    relative = path.relative_to(root) if path != root else Path(path.name)
-    parts = list(relative.parts)
-    if path.is_file():
-        parts[-1] = parts[-1].split(".")[0]
-    return "-".join(parts)
+    folders = path.relative_to(root).parts[:-1]
+    return "-".join((*folders, recording_name(path)))
 
 
 def describe(entry: Entry) -> str:
@@ -244,7 +259,7 @@ def describe(entry: Entry) -> str:
     )
 
 
-def _entry(drive: Drive, facts: dict[str, object], version: int, blur: FrameBlur | None) -> Entry:
+def _entry(drive: Drive, facts: dict[str, object], version: int) -> Entry:
     ordered: list[Finding] = drive.log.ordered()
     return Entry.parse(
         {
@@ -258,7 +273,6 @@ def _entry(drive: Drive, facts: dict[str, object], version: int, blur: FrameBlur
             "num_kept": drive.num_kept,
             "version": version,
             "clips": drive.clips,
-            "privacy": "" if blur is None else blur.provenance,
             "rules": dict(sorted(drive.log.counts.items())),
             "findings": tuple(str(finding) for finding in ordered),
         }
@@ -269,19 +283,36 @@ def _check(root: Path, config: WatchConfig, detect: Detect | None) -> None:
     if not root.is_dir():
         raise ConfigError(f"{root}: no such folder")
     triggers = config.triggers
-    if triggers is not None and triggers.need_detections and detect is None:
-        raise ConfigError(
-            "triggers ask what a detector sees, and none is given; pass `detect` to Watch"
-        )
+    _check_detector(config, detect)
     if triggers is not None and triggers.need_gaps and config.requirement is None:
         raise ConfigError("triggers ask what is below the requirement; give `requirement`")
     if config.clips_folder is not None:
         if triggers is None:
             raise ConfigError("clips_folder: clips are of stretches; give `triggers`")
-        if config.privacy is not None:
-            raise ConfigError(
-                "clips_folder: clips hold images as they were recorded, and `privacy` asks that "
-                "none is written so; leave one of the two out"
-            )
         if config.clips_folder.resolve().is_relative_to(root.resolve()):
             raise ConfigError(f"clips_folder: must lie outside {root}, or clips would be ingested")
+
+
+def _check_detector(config: WatchConfig, detect: Detect | None) -> None:
+    """Insist on one detector where triggers ask for it, and on none where they do not."""
+    is_needed = config.triggers is not None and config.triggers.need_detections
+    if config.detector is not None and detect is not None:
+        raise ConfigError("detector: another one was passed to Watch as `detect`; give one of them")
+    if is_needed and config.detector is None and detect is None:
+        raise ConfigError(
+            "triggers ask what a detector sees, and none is named; give `detector`, for example "
+            "{kind: release, releases_uri: releases} or {kind: server, url: localhost:8001}"
+        )
+    if config.detector is not None and not is_needed:
+        raise ConfigError("detector: no trigger asks what it sees; leave it out")
+
+
+def _require_known(config: WatchConfig, detector: Detector) -> None:
+    """Insist that the detector finds what triggers ask for."""
+    asked = frozenset() if config.triggers is None else config.triggers.categories
+    unknown = sorted(asked.difference(detector.categories))
+    if unknown:
+        raise ConfigError(
+            f"triggers ask for {', '.join(unknown)}, which {detector.provenance} never finds; "
+            f"it finds {', '.join(detector.categories)}"
+        )

@@ -126,8 +126,8 @@ class RecordingConfig(Config):
     max_pose_gap_s: float = Field(default=0.25, gt=0, le=10)
     """The vehicle's pose is interpolated over no longer time."""
     conditions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Conditions of recordings by name, for example "night"; "" is for all of them. They become the
-    tags of their frames."""
+    """Conditions of recordings by name (of the log, or of the file without its suffix), for example
+    "night"; "" is for all of them. They become the tags of their frames."""
     frame_stride: int = Field(default=1, ge=1)
     """Every so many sweeps of the main lidar become a frame."""
     scene_length_s: float = Field(default=20.0, gt=0)
@@ -142,9 +142,11 @@ class RecordingConfig(Config):
         """All lidars, then all cameras."""
         return (*self.lidars, *self.cameras)
 
-    def tags_of(self, name: str) -> tuple[str, ...]:
-        """Return the tags of a recording's frames, sorted."""
-        return tuple(sorted({*self.conditions.get("", ()), *self.conditions.get(name, ())}))
+    def tags_of(self, *names: str) -> tuple[str, ...]:
+        """Return the tags of the frames of a recording with these names, sorted."""
+        return tuple(
+            sorted({tag for name in ("", *names) for tag in self.conditions.get(name, ())})
+        )
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -43,12 +43,30 @@ def encode_points(stamp_ns: int, frame_id: str, table: NDArray[np.void]) -> byte
     return writer.finish()
 
 
-def encode_compressed_image(stamp_ns: int, frame_id: str, image: CameraImage) -> bytes:
-    """Return a CompressedImage."""
-    writer = WireWriter()
+def encode_compressed_image(
+    stamp_ns: int, frame_id: str, encoded: bytes, encoding: str = "cdr"
+) -> bytes:
+    """Return a CompressedImage of a PNG or JPEG file; `encoding` is "cdr" or "ros1"."""
+    writer = WireWriter(encoding)
     writer.header(stamp_ns, frame_id)
-    writer.text("png" if image.encoded.startswith(b"\x89PNG") else "jpeg")
-    writer.payload(image.encoded)
+    writer.text("png" if encoded.startswith(b"\x89PNG") else "jpeg")
+    writer.payload(encoded)
+    return writer.finish()
+
+
+def encode_raw_image(
+    stamp_ns: int, frame_id: str, pixels: NDArray[np.uint8], encoding: str = "cdr"
+) -> bytes:
+    """Return an Image of (H, W, 3) pixels, red first; `encoding` is "cdr" or "ros1"."""
+    height, width, _ = pixels.shape
+    writer = WireWriter(encoding)
+    writer.header(stamp_ns, frame_id)
+    writer.number("I", height)
+    writer.number("I", width)
+    writer.text("rgb8")
+    writer.number("B", 0)
+    writer.number("I", 3 * width)
+    writer.payload(pixels.tobytes())
     return writer.finish()
 
 

@@ -15,8 +15,9 @@ from admlops.geometry.trajectory import compensate_motion
 from admlops.recordings.events import ImageEvent, LidarEvent
 from admlops.recordings.images import encode_image
 from admlops.recordings.index import RecordingIndex
+from admlops.recordings.messages import Place
 from admlops.recordings.point_cloud import decode_cloud
-from admlops.recordings.recording import Recording
+from admlops.recordings.recording import Recording, recording_name
 from admlops.recordings.rig import MERGED_LIDAR, Rig
 from admlops.recordings.synchronization import NO_PARTNER, match_nearest, number_scenes
 from admlops.structures.finding import Finding
@@ -102,6 +103,29 @@ class FrameBuilder:
         self._lidars = [item.sensor for item in index.config.lidars if item.sensor in rig.sensors]
         self._cameras = [item.sensor for item in index.config.cameras if item.sensor in rig.sensors]
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Conditions under which the recording was made, sorted."""
+        return self.index.config.tags_of(self.recording.name, recording_name(self.recording.path))
+
+    def numbers_by_place(self) -> dict[Place, int]:
+        """Return the number of the frame that each sweep of the main lidar becomes."""
+        if not self._lidars or not len(self.plan):
+            return {}
+        name = self._lidars[0]
+        places = self.index.sensors[name].place[self.plan.rows[name]].tolist()
+        return {Place(*place): number for number, place in enumerate(places)}
+
+    def sweep(self, number: int) -> LidarSweep:
+        """Return the lidars' points of a frame alone.
+
+        Raises:
+            DataError: they cannot be read, or the vehicle's pose is not known.
+        """
+        time_ns = int(self.plan.times_ns[number])
+        self._check_pose(time_ns)
+        return self._sweep(number, time_ns)
+
     def build(self, number: int) -> ReadResult:
         """Return a frame, or why there is none."""
         time_ns = int(self.plan.times_ns[number])
@@ -109,8 +133,7 @@ class FrameBuilder:
         findings: list[Finding] = []
         sweep, images = None, []
         try:
-            self._check_pose(time_ns)
-            sweep = self._sweep(number, time_ns)
+            sweep = self.sweep(number)
         except _RefusedError as error:
             findings.append(find(error.rule_id, str(key), str(error)))
         for name in self._cameras:
@@ -132,7 +155,7 @@ class FrameBuilder:
             lidar=sweep,
             camera=images[0] if has_front else None,
             other_cameras=tuple(images[1:] if has_front else images),
-            tags=self.index.config.tags_of(self.recording.name),
+            tags=self.tags,
             source=str(self.recording.path),
         )
         return ReadResult(frame)

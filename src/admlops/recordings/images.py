@@ -34,7 +34,7 @@ def encode_image(event: ImageEvent) -> tuple[bytes, int, int]:
     """
     if event.is_compressed:
         return _check_compressed(bytes(event.data))
-    pixels = _pixels(event)
+    pixels = image_pixels(event)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=_PNG_LEVEL)
     return buffer.getvalue(), event.width_px, event.height_px
@@ -50,8 +50,12 @@ def _check_compressed(encoded: bytes) -> tuple[bytes, int, int]:
     return encoded, width, height
 
 
-def _pixels(event: ImageEvent) -> NDArray[np.uint8]:
-    """Return (H, W) or (H, W, 3) uint8, red first."""
+def image_pixels(event: ImageEvent) -> NDArray[np.uint8]:
+    """Return the (H, W) or (H, W, 3) pixels of a raw image, red first.
+
+    Raises:
+        DataError: the image is damaged, or of an encoding that is not known.
+    """
     kind = event.encoding.strip()
     if not 0 < event.width_px * event.height_px <= MAX_PIXELS:
         raise DataError(f"an image of {event.width_px} x {event.height_px} pixels")

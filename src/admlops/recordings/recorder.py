@@ -151,7 +151,7 @@ def _record(recorder: RosRecorder, step: _Step) -> None:
             frame_id = frame_of(image.sensor)
             info = encoding.encode_camera_info(start_ns, frame_id, image)
             recorder.write(f"{name}/camera_info", decoding.CAMERA_INFO, start_ns, info)
-            data = encoding.encode_compressed_image(start_ns, frame_id, image)
+            data = encoding.encode_compressed_image(start_ns, frame_id, image.encoded)
             topic = f"{name}/image_rect/compressed" if not image.sensor.distortion.any() else ""
             topic = topic or f"{name}/image_raw/compressed"
             recorder.write(topic, decoding.COMPRESSED_IMAGE, start_ns, data)

@@ -37,7 +37,7 @@ class Recording:
     def __init__(self, path: Path, files: tuple[Path, ...], metadata: BagMetadata | None) -> None:
         """Take a recording of known files; `open_recording` finds them."""
         self.path = path
-        self.name = path.name if path.is_dir() else _stem(path)
+        self.name = recording_name(path)
         self.files = files
         self.metadata = metadata
         self.log = FindingLog()
@@ -180,6 +180,11 @@ def open_recording(path: Path) -> Recording:
     if files[0].suffix != _PACKED_SUFFIX:
         open_container(files[0]).close()
     return Recording(path, files, metadata)
+
+
+def recording_name(path: Path) -> str:
+    """Return what a recording is called: its folder, or its file without suffixes."""
+    return path.name if path.is_dir() else _stem(path)
 
 
 def find_recordings(root: Path, max_depth: int = 16) -> list[Path]:

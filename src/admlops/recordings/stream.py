@@ -111,13 +111,15 @@ class EventStream:
         """Yield the events, anew every time."""
         self.log = FindingLog()
         for message in self.recording.messages():
-            sensor = self._sensors.get(message.topic.name)
-            if sensor is not None:
-                event = self._decode(message, sensor)
-                if event is not None:
-                    yield event
+            event = self.decode(message)
+            if event is not None:
+                yield event
 
-    def _decode(self, message: RawMessage, sensor: str) -> SensorEvent | None:
+    def decode(self, message: RawMessage) -> SensorEvent | None:
+        """Return what a message says; None if no sensor is behind it, or it is damaged (REC004)."""
+        sensor = self._sensors.get(message.topic.name)
+        if sensor is None:
+            return None
         is_static = message.topic.name == self.config.static_transform_topic
         try:
             return decode(message, sensor, is_static)

@@ -116,14 +116,16 @@ class WireReader:
 
 
 class WireWriter:
-    """Writes the values of one little-endian CDR message."""
+    """Writes the values of one little-endian message."""
 
-    def __init__(self) -> None:
-        """Start an empty message."""
-        self._parts = bytearray(b"\0\1\0\0")
+    def __init__(self, encoding: str = "cdr") -> None:
+        """Start an empty message, in "cdr" or "ros1"."""
+        self._is_ros1 = encoding == "ros1"
+        self._parts = bytearray() if self._is_ros1 else bytearray(b"\0\1\0\0")
 
     def _align(self, size: int) -> None:
-        self._parts += bytes((4 - len(self._parts)) % size)
+        if not self._is_ros1:
+            self._parts += bytes((4 - len(self._parts)) % size)
 
     def number(self, code: str, value: float) -> None:
         """Write one number; `code` is a letter of `struct`."""
@@ -138,7 +140,7 @@ class WireWriter:
 
     def text(self, value: str) -> None:
         """Write a string."""
-        content = value.encode() + b"\0"
+        content = value.encode() + (b"" if self._is_ros1 else b"\0")
         self.number("I", len(content))
         self._parts += content
 
@@ -149,7 +151,9 @@ class WireWriter:
 
     def header(self, stamp_ns: int, frame_id: str) -> None:
         """Write a std_msgs/Header."""
-        self.number("i", stamp_ns // 1_000_000_000)
+        if self._is_ros1:
+            self.number("I", 0)  # seq
+        self.number("I" if self._is_ros1 else "i", stamp_ns // 1_000_000_000)
         self.number("I", stamp_ns % 1_000_000_000)
         self.text(frame_id)
 

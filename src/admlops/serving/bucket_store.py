@@ -12,6 +12,7 @@ from admlops.files import write_atomically, write_folder_atomically
 from admlops.serving.inventory import FILES_FILE, RELEASE_FILE, Inventory
 from admlops.serving.loader import download_files
 from admlops.serving.object_store import ObjectFolder
+from admlops.serving.release import require_intact
 from admlops.serving.store import POINTER_FILE, Pointer, ReleaseStore
 from admlops.serving.upload import upload_release
 from admlops.structures.manifest import Manifest
@@ -28,6 +29,20 @@ def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> Release
         ServiceError: the bucket cannot be reached.
     """
     return BucketStore(uri, environment) if uri.startswith("s3://") else ReleaseStore(uri)
+
+
+def find_release(uri: str, release_id: str = "") -> Path:
+    """Return the folder of a published release, the current one by default, verified.
+
+    Raises:
+        ConfigError: the URI is of a kind that is not supported, or S3's settings are wrong.
+        DataError: there is no such release, or its files were changed.
+        ServiceError: the bucket cannot be reached.
+    """
+    store = open_store(uri)
+    folder = store.path(release_id) if release_id else store.current_path()
+    require_intact(folder)
+    return folder
 
 
 class BucketStore(ReleaseStore):

@@ -1,5 +1,7 @@
 """A client of a served release: a cloud in, boxes out, over gRPC."""
 
+import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,8 @@ from numpy.typing import NDArray
 
 from admlops.detection.predictor import check_points
 from admlops.errors import ServiceError
-from admlops.serving.repository import ENSEMBLE
+from admlops.geometry.pose import invert, transform_cloud
+from admlops.serving.repository import CATEGORIES, ENSEMBLE, MOUNTING, RELEASE
 from admlops.serving.stages import BOXES, LABELS, POINTS, SCORES, arrays_to_boxes
 from admlops.structures.boxes import Boxes
 
@@ -37,8 +40,23 @@ def predict_cloud(url: str, points: NDArray[np.float32], timeout_s: float = 30.0
         return arrays_to_boxes({name: answer.as_numpy(name) for name in (BOXES, SCORES, LABELS)})
 
 
-def served_release(url: str, timeout_s: float = 5.0) -> str:
-    """Return the id of the release that a server answers from.
+@dataclass(frozen=True, slots=True)
+class ServedRelease:
+    """The release that a server answers from.
+
+    Attributes:
+        release_id: its id.
+        ego_from_lidar: (4, 4) where it takes the lidar to be, whose clouds it is sent.
+        categories: what it finds.
+    """
+
+    release_id: str
+    ego_from_lidar: NDArray[np.float64]
+    categories: tuple[str, ...]
+
+
+def served_release(url: str, timeout_s: float = 5.0) -> ServedRelease:
+    """Return what a server says of the release that it answers from.
 
     Raises:
         ServiceError: the server cannot be reached or does not serve a release.
@@ -49,7 +67,44 @@ def served_release(url: str, timeout_s: float = 5.0) -> str:
             answer = connection.get_model_config(ENSEMBLE, client_timeout=timeout_s)
         except tritonclient.InferenceServerException as error:
             raise ServiceError(f"Triton at {url}: no release: {error.message()}") from error
-    return str(answer.config.parameters["release"].string_value)
+    told = {name: value.string_value for name, value in answer.config.parameters.items()}
+    try:
+        ego_from_lidar = np.array(json.loads(told[MOUNTING]), dtype=np.float64).reshape(4, 4)
+        categories = tuple(str(name) for name in json.loads(told[CATEGORIES]))
+        return ServedRelease(told[RELEASE], ego_from_lidar, categories)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ServiceError(
+            f"Triton at {url}: {ENSEMBLE} is no release of this version of admlops ({error!r})"
+        ) from error
+
+
+class ServedDetector:
+    """The release of a server, for clouds of any lidar.
+
+    Attributes:
+        url: host and port of the server's gRPC endpoint.
+        release: what the server said when it was connected to.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Ask the server what it serves.
+
+        Raises:
+            ServiceError: it cannot be reached or does not serve a release.
+        """
+        self.url = url
+        self.release = served_release(url)
+        self._lidar_from_ego = invert(self.release.ego_from_lidar)
+
+    def __call__(self, points_in_ego: NDArray[np.float32]) -> Boxes:
+        """Return the boxes that the server finds in (N, 4) points x y z intensity.
+
+        Raises:
+            DataError: the array is no cloud.
+            ServiceError: the server cannot be reached, or refused.
+        """
+        cloud = check_points(points_in_ego)
+        return predict_cloud(self.url, transform_cloud(self._lidar_from_ego, cloud))
 
 
 def _connect(tritonclient: Any, url: str) -> Any:  # noqa: ANN401 - the client's own types

@@ -25,14 +25,20 @@ from pydantic import Field
 
 from admlops.config import Config
 from admlops.detection.backends import ONNX_FILE, network_file
-from admlops.detection.config import DETECTOR_FILE
+from admlops.detection.config import DETECTOR_FILE, read_detector_config
 from admlops.detection.engine_file import ENGINE_SUFFIX, KEY_FILE, find_engine
 from admlops.errors import DataError
 from admlops.files import digest_file, digest_folder, write_atomically
 from admlops.serving.engine_key import EngineKey, read_key
 from admlops.serving.golden import Golden, write_golden
 from admlops.serving.inventory import FILES_FILE, MODELS_FOLDER, RELEASE_FILE
-from admlops.serving.repository import NETWORK, detector_models
+from admlops.serving.repository import (
+    CATEGORIES,
+    MOUNTING,
+    NETWORK,
+    RELEASE,
+    detector_models,
+)
 from admlops.serving.stages import SETTINGS_FILE, ServingSettings
 
 SOURCE_FOLDER = "source"
@@ -145,7 +151,12 @@ def write_configurations(folder: Path, settings: ServingSettings, release_id: st
         write_atomically(models / stage.name / "config.pbtxt", text)
     note = "The ensemble has no files of its own; Triton wants the folder of a version.\n"
     write_atomically(models / ensemble.name / "1" / "README", note)
-    text = ensemble.to_ensemble_text(stages, {"release": release_id})
+    parameters = {
+        RELEASE: release_id,
+        MOUNTING: json.dumps(settings.ego_from_lidar),
+        CATEGORIES: json.dumps(read_detector_config(folder).categories),
+    }
+    text = ensemble.to_ensemble_text(stages, parameters)
     write_atomically(models / ensemble.name / "config.pbtxt", text)
 
 

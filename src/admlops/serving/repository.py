@@ -17,6 +17,9 @@ ENSEMBLE = "points_to_boxes"
 NETWORK = "network"
 """Name of the model between voxelising and decoding."""
 
+RELEASE, MOUNTING, CATEGORIES = "release", "ego_from_lidar", "categories"
+"""Parameters of the ensemble: the release's id; in JSON the nominal calibration and the names."""
+
 _TRITON_TYPES = {
     "float32": "TYPE_FP32",
     "float16": "TYPE_FP16",
@@ -83,10 +86,15 @@ class ModelSpec:
         )
 
     def to_ensemble_text(self, steps: Sequence["ModelSpec"], parameters: Mapping[str, str]) -> str:
-        """Return `config.pbtxt` of an ensemble whose tensors meet by name."""
+        """Return `config.pbtxt` of an ensemble whose tensors meet by name.
+
+        Args:
+            steps: the models, in order.
+            parameters: texts that clients can ask for.
+        """
         entries = ",\n".join(_step_text(step) for step in steps)
         extra = "".join(
-            f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
+            f'parameters {{ key: "{key}" value {{ string_value: {_quote(value)} }} }}\n'
             for key, value in parameters.items()
         )
         return (
@@ -99,6 +107,10 @@ class ModelSpec:
         inputs = ",\n".join(tensor.to_text() for tensor in self.inputs)
         outputs = ",\n".join(tensor.to_text() for tensor in self.outputs)
         return f"max_batch_size: 0\ninput [\n{inputs}\n]\noutput [\n{outputs}\n]\n"
+
+
+def _quote(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _step_text(step: ModelSpec) -> str:

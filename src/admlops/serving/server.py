@@ -11,10 +11,10 @@ from pathlib import Path
 
 from admlops.errors import ServiceError
 from admlops.files import digest_folder
-from admlops.serving.bucket_store import open_store
+from admlops.serving.bucket_store import find_release
 from admlops.serving.embedded import EmbeddedTriton
 from admlops.serving.inventory import MODELS_FOLDER
-from admlops.serving.release import SOURCE_FOLDER, read_record, require_intact
+from admlops.serving.release import SOURCE_FOLDER, read_record
 from admlops.serving.repository import ENSEMBLE
 
 SOURCE_VARIABLE = "ADMLOPS_RELEASE_SOURCE"
@@ -40,12 +40,10 @@ def open_release(releases_uri: str, release_id: str | None = None) -> EmbeddedTr
     Raises:
         DataError: there is no such release, or its files were changed.
     """
-    store = open_store(releases_uri)
-    folder = store.path(release_id) if release_id else store.current_path()
-    require_intact(folder)
+    folder = find_release(releases_uri, release_id or "")
     record = read_record(folder)
     print(f"release  {record.release_id} ({', '.join(record.categories)}; {record.runtime})")
-    return embed_release(folder, store.root / "triton.log")
+    return embed_release(folder, folder.parents[1] / "triton.log")
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def _settings(model: Path, config: PredictConfig) -> dict[str, str]:
     if config.url:
         from admlops.serving.client import served_release
 
-        settings |= {"runtime": "triton", "release": served_release(config.url)}
+        settings |= {"runtime": "triton", "release": served_release(config.url).release_id}
     return settings if config.shard == WHOLE else {**settings, SHARD: config.shard}
 
 

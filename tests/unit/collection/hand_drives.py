@@ -24,13 +24,26 @@ def picture(seed):
     return buffer.getvalue()
 
 
-def write_drive(path, speeds_mps, seed=0, period_s=0.1):
-    """Record a sweep, an image and five odometries per speed; return the path."""
+def write_drive(path, speeds_mps, seed=0, period_s=0.1, bright=None, ahead_ns=0):
+    """Record a sweep, an image and five odometries per speed; return the path.
+
+    Args:
+        path: the file.
+        speeds_mps: one per sweep.
+        seed: of points and images.
+        period_s: between sweeps.
+        bright: x and y in the ego frame of a point of intensity 1, by number of the sweep.
+        ahead_ns: by how much the recorder's clock is ahead of the sensors'.
+    """
     rng = np.random.default_rng(seed)
     x_m, period_ns = 0.0, round(period_s * S)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         recorder = RosRecorder(file)
+        write = recorder.write
+        recorder.write = lambda topic, kind, time_ns, data: write(
+            topic, kind, time_ns + ahead_ns, data
+        )
         mounting = [
             ("base_link", "lidar", make_transform(np.eye(3), [0.0, 0.0, 2.0])),
             ("base_link", "camera", MOUNTED),
@@ -44,11 +57,13 @@ def write_drive(path, speeds_mps, seed=0, period_s=0.1):
             )
             info = encoding.encode_camera_info(time_ns, "camera", image)
             recorder.write("/camera/camera_info", decoding.CAMERA_INFO, time_ns, info)
-            data = encoding.encode_compressed_image(time_ns, "camera", image)
+            data = encoding.encode_compressed_image(time_ns, "camera", image.encoded)
             recorder.write("/camera/image_rect", decoding.COMPRESSED_IMAGE, time_ns, data)
             table = np.zeros(150, encoding.POINT_DTYPE)
             table["x"], table["y"] = rng.uniform(-30, 30, (2, 150))
             table["z"] = rng.uniform(-1, 1, 150)
+            if row in (bright or {}):
+                table["x"][0], table["y"][0], table["intensity"][0] = *bright[row], 1
             data = encoding.encode_points(time_ns, "lidar", table)
             recorder.write("/lidar/points", decoding.POINT_CLOUD, time_ns, data)
             for part in range(5):

@@ -3,65 +3,22 @@
 import hashlib
 import io
 import json
-from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import pytest
+from hand_regions import HandMade, seen
 from PIL import Image
 
-from admlops.collection import privacy, regions
+from admlops.collection import privacy
 from admlops.collection.fastestdet import COCO_CATEGORIES, FastestDet, decode_grid, tiles
 from admlops.collection.privacy import FrameBlur, PrivacyConfig, coarsen, parts_to_blur
-from admlops.collection.regions import Regions, open_detector
+from admlops.collection.regions import open_detector
 from admlops.errors import ConfigError, DataError
 from admlops.formats.kitti.source import open_folder
 from admlops.formats.source import ReadOptions
 from admlops.lake.store import Dataset
 from admlops.steps.ingest import IngestConfig, IngestInputs, IngestOutputs, ingest
 from admlops.structures.manifest import Manifest
-
-
-def seen(*rows):
-    """Return regions of rows (left, top, right, bottom, category, score)."""
-    return Regions(
-        np.array([row[:4] for row in rows], dtype=np.float64).reshape(-1, 4),
-        np.array([row[4] for row in rows], dtype=object),
-        np.array([row[5] for row in rows], dtype=np.float64),
-    )
-
-
-class HandMade:
-    """A detector of a third party: finds what it was told."""
-
-    categories = ("person", "car")
-    answer: "Regions | Exception" = seen()
-
-    def __init__(self, file):
-        self.digest = hashlib.sha256(file.read_bytes()).hexdigest()
-
-    def detect(self, pixels):
-        assert pixels.dtype == np.uint8
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-@pytest.fixture
-def hand_made(monkeypatch, tmp_path):
-    """Install the detector as a package would, and return a config of it."""
-
-    def find(*, group, **selected):
-        assert group == "admlops.region_detectors"
-        entry = EntryPoint("hand_made", f"{__name__}:HandMade", group)
-        return EntryPoints([entry]).select(**selected)
-
-    monkeypatch.setattr(regions, "entry_points", find)
-    monkeypatch.setattr(EntryPoint, "load", lambda _: HandMade)
-    (tmp_path / "model").write_bytes(b"weights")
-    rules = [{"category": "person"}, {"category": "car", "top_share": 0.5}]
-    return PrivacyConfig.parse(
-        {"kind": "hand_made", "file": tmp_path / "model", "rules": rules, "margin_share": 0}
-    )
 
 
 def encode(pixels, kind="PNG"):
@@ -143,6 +100,23 @@ def test_a_frame_that_cannot_be_judged_is_refused(hand_made, monkeypatch, answer
     found = FrameBlur(hand_made).apply(frame_of(encode(NOISE)))
     assert found.rule.rule_id == "PRIV001"
     assert reason in found.what
+
+
+def test_of_sixteen_bits_the_upper_eight_are_judged(hand_made, monkeypatch):
+    judged = []
+    monkeypatch.setattr(HandMade, "detect", lambda _, pixels: judged.append(pixels) or seen())
+    wide = NOISE[..., 0].astype(np.uint16) << 8 | 7
+    FrameBlur(hand_made).blur_file(encode(wide))
+    np.testing.assert_array_equal(judged[0], np.stack([NOISE[..., 0]] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "MPO"])
+def test_a_file_of_several_images_is_refused(hand_made, kind):
+    buffer = io.BytesIO()
+    pages = [Image.fromarray(NOISE), Image.fromarray(NOISE[::-1].copy())]
+    pages[0].save(buffer, kind, save_all=True, append_images=pages[1:])
+    found = FrameBlur(hand_made).apply(frame_of(buffer.getvalue()))
+    assert "several images" in found.what
 
 
 @pytest.mark.parametrize("damage", [b"", b"GIF89a", encode(NOISE)[:900], encode(NOISE[:20])])

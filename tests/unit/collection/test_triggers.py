@@ -9,7 +9,7 @@ from hand_drives import START_NS, S, write_drive
 from admlops.analysis.requirement import RequirementCell
 from admlops.collection.clips import Clip, ClipRecorder, ClipStore
 from admlops.collection.conditions import Judge, ground_distances_m, is_inside
-from admlops.collection.drive import Gates, find_windows
+from admlops.collection.following import Surroundings, TriggerFollower, find_windows
 from admlops.collection.signals import Observation, SignalTracker
 from admlops.collection.triggers import Trigger, TriggerConfig, TriggerEngine
 from admlops.errors import ConfigError, DataError
@@ -240,7 +240,8 @@ def record(path, folder, **changes):
     store = ClipStore(folder, config.budget_bytes)
     with open_recording(path) as recording:
         mapping = complete(RecordingConfig(), survey(recording))
-        recorder = ClipRecorder(recording, mapping, config, store)
+        follower = TriggerFollower(config, mapping.lidars[0].sensor)
+        recorder = ClipRecorder(EventStream(recording, mapping), follower, store)
         return recorder, recorder.run()
 
 
@@ -280,14 +281,17 @@ def test_windows_of_a_drive_know_its_tags_and_what_a_detector_sees(braking):
     config = config_of({"name": "night", "when": {"tag": "night", "for_s": 8}}, near)
     walker = {START_NS + 4 * S: seen_boxes(("pedestrian", 6, 0, 0, 0.9))}
 
-    def detect(event):
+    def look(event):
         return walker.get(event.stamp_ns, seen_boxes(("car", 30, 0, 0, 0.9)))
 
-    gates = Gates(triggers=config, detect=detect)
+    def find(*tags):
+        follower = TriggerFollower(config, "lidar", Surroundings(tags, look=look))
+        return find_windows(events, follower, lambda: None)
+
     with open_recording(braking) as recording:
         events = EventStream(recording, complete(RecordingConfig(), survey(recording)))
-        (day,) = find_windows(events, gates, lambda: None)
-        dusk = find_windows(events, gates, lambda: None, frozenset({"night"}))
+        (day,) = find()
+        dusk = find("night")
     # the pedestrian is known until the next sweep looks
     assert (day.start_ns, day.end_ns) == (START_NS + 2 * S, START_NS + 5 * S + 8 * S // 100)
     assert [set(window.fired) for window in dusk] == [{"near"}, {"night"}]

@@ -199,17 +199,13 @@ def test_triggers_choose_frames_and_make_clips_and_screening_drops(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"triggers": {"triggers": [{"name": "n", "when": {"category": "car"}}]}}, "detector"),
+        (
+            {"triggers": {"triggers": [{"name": "n", "when": {"category": "car"}}]}},
+            "give `detector`",
+        ),
+        ({"detector": {"kind": "server", "url": "localhost:8001"}}, "no trigger asks"),
         ({"clips_folder": "clips"}, "give `triggers`"),
         ({"privacy": {"file": "absent.onnx"}}, "no such file"),
-        (
-            {
-                "privacy": {"file": "absent.onnx"},
-                "clips_folder": "clips",
-                "triggers": {"triggers": [{"name": "n", "when": {"tag": "night"}}]},
-            },
-            "none is written so",
-        ),
     ],
 )
 def test_settings_are_checked_before_the_first_recording(tmp_path, changes, reason):
@@ -232,6 +228,24 @@ def test_names_come_from_paths(tmp_path):
     file.touch()
     assert log_name(file, tmp_path) == "2024.01.05-drive"
     assert log_name(file.parent, tmp_path) == "2024.01.05"
+    assert log_name(tmp_path / "10.30.00.mcap", tmp_path) == "10.30.00"
+
+
+def test_conditions_of_a_drive_are_found_by_its_file_or_its_log(drives, tmp_path):
+    watch = make_watch(tmp_path)
+    conditions = {"drive-a": ["night"], "deeper-drive-b": ["rain"], "": ["test"]}
+    for drive in drives[:2]:
+        (watch.root / "deeper").mkdir(exist_ok=True)
+        shutil.copy(drive, watch.root / "deeper")
+    mapping = watch.root / "deeper" / "admlops_recording.yaml"
+    mapping.write_text(json.dumps({"conditions": conditions}))
+    look(watch)
+    dataset = Dataset.open(str(tmp_path / "lake"))
+    frames = dataset.take(range(len(dataset.keys())))
+    assert {(frame.key.log, frame.tags) for frame in frames} == {
+        ("deeper-drive-a", ("night", "test")),
+        ("deeper-drive-b", ("rain", "test")),
+    }
 
 
 def test_a_watch_that_is_stopped_leaves_a_drive_for_later(drives, tmp_path):

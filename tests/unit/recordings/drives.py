@@ -65,7 +65,7 @@ class Drive:
             yield log_ns(time), "/lidar_left/points", decoding.POINT_CLOUD, data
         for time in self.images_ns:
             image = camera_image()
-            data = encoding.encode_compressed_image(time, "camera", image)
+            data = encoding.encode_compressed_image(time, "camera", image.encoded)
             yield log_ns(time), "/camera/image_rect", decoding.COMPRESSED_IMAGE, data
             if self.has_calibration:
                 data = encoding.encode_camera_info(time, "camera", image)
