@@ -154,6 +154,33 @@ def mix_terms(names: Iterable[str]) -> MixedTerms:
     )
 
 
+def describe_terms(mix: MixedTerms) -> str:
+    """Return what each licence of a mix and all together permit, as a Markdown table."""
+    words = {True: "yes", False: "no", None: "not known"}
+    rows = ["| | commercial use | passing the data on | passing on derived works |"]
+    rows.append("|---|---|---|---|")
+    answers = []
+    for item in map(read_terms, mix.names):
+        answers.append(_derived(item))
+        cells = (item.name, words[item.commercial], words[item.redistribution], answers[-1])
+        rows.append(f"| {' | '.join(cells)} |")
+    together = f"under {' or '.join(mix.carry)}" if mix.carry else "yes"
+    if "not known" in answers:
+        together = "not known"
+    if mix.no_derivatives or mix.conflicts:
+        together = "no"
+    last = (words[mix.commercial], words[mix.redistribution], together)
+    return "\n".join([*rows, f"| **together** | {' | '.join(last)} |"]) + "\n"
+
+
+def _derived(terms: LicenceTerms) -> str:
+    if not terms.derivatives:
+        return "no"
+    if terms.share_alike:
+        return "under the same licence"
+    return "not known" if terms.redistribution is None else "yes"
+
+
 def _conflicts(
     terms: list[LicenceTerms], share_alike: list[LicenceTerms], carry: tuple[str, ...]
 ) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from admlops.catalogue.licences import mix_terms
+from admlops.catalogue.licences import MixedTerms, describe_terms, mix_terms
 from admlops.config import Config
 from admlops.curation.comparison import compare_versions, describe_comparison
 from admlops.curation.division import divide_dataset
@@ -169,19 +169,11 @@ def _write(
 
 def _render(report: dict[str, Any], pages: list[str]) -> Iterator[str]:
     yield f"# {report['dataset']}\n"
-    terms = report["licences"]
-    yield f"**Licences:** {', '.join(terms['names']) or 'none recorded'}\n"
-    answers = {True: "yes", False: "no", None: "not known"}
-    yield f"* commercial use: {answers[terms['commercial']]}"
-    yield f"* passing the data on: {answers[terms['redistribution']]}"
-    for name, words in (
-        ("no_derivatives", "forbid passing on what is derived"),
-        ("carry", "of these a derived work must carry one"),
-        ("attribution", "ask to be named"),
-    ):
-        if terms[name]:
-            yield f"* {words}: {', '.join(terms[name])}"
-    yield from (f"* conflict: {conflict}" for conflict in terms["conflicts"])
+    mix = MixedTerms(**report["licences"])
+    yield f"## Terms\n\n{describe_terms(mix)}" if mix.names else "No licence is recorded.\n"
+    yield from (f"* conflict: {conflict}" for conflict in mix.conflicts)
+    if mix.attribution:
+        yield f"* must be named: {', '.join(mix.attribution)}"
     if "merge" in report:
         yield "\n## Merged\n\n| source | category | becomes | boxes |\n|---|---|---|---:|"
         for row in report["merge"]["categories"]:

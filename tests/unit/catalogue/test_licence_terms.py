@@ -1,6 +1,6 @@
 import pytest
 
-from admlops.catalogue.licences import licence_table, mix_terms, read_terms
+from admlops.catalogue.licences import describe_terms, licence_table, mix_terms, read_terms
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,32 @@ def test_share_alike_that_grants_what_another_forbids() -> None:
     assert mix.carry == ("CC-BY-SA-4.0",)
     assert "'CC-BY-NC-4.0' forbids" in mix.conflicts[0]
     assert mix_terms(["CC-BY-SA-4.0", "MIT"]).conflicts == ()
+
+
+def test_terms_that_bind_what_is_derived_exclude_other_such_terms() -> None:
+    mix = mix_terms(["LicenseRef-Waymo-Dataset", "CC-BY-NC-SA-4.0"])
+    assert "none accepts the others" in mix.conflicts[0]
+    assert mix_terms(["Waymo Open Dataset", "CC-BY-4.0"]).carry == ("Waymo Open Dataset",)
+
+
+def test_compatibility_in_one_direction() -> None:
+    mix = mix_terms(["CC-BY-SA-4.0", "GPL-3.0-only"])
+    assert (mix.carry, mix.conflicts) == (("GPL-3.0-only",), ())
+
+
+@pytest.mark.parametrize(
+    ("names", "together"),
+    [
+        (["CC-BY-4.0", "MIT"], "yes | yes | yes"),
+        (["CC-BY-NC-SA-3.0", "CC-BY-NC-SA-4.0"], "no | yes | under CC-BY-NC-SA-4.0"),
+        (["CC-BY-NC-SA-4.0", "LicenseRef-BDD100K"], "no | yes | under CC-BY-NC-SA-4.0"),
+        (["CC-BY-4.0", "LicenseRef-Cityscapes"], "no | no | yes"),
+        (["CC-BY-ND-4.0", "MIT"], "yes | yes | no"),
+        (["LicenseRef-Waymo-Dataset", "CC-BY-NC-SA-4.0"], "no | not known | no"),
+        (["own drives"], "not known | not known | not known"),
+    ],
+)
+def test_a_mix_of_real_terms_is_a_table(names: list[str], together: str) -> None:
+    table = describe_terms(mix_terms(names)).splitlines()
+    assert table[-1] == f"| **together** | {together} |"
+    assert len(table) == len(names) + 3

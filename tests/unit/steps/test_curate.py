@@ -325,7 +325,9 @@ def test_versions_are_merged_with_an_account_of_every_category(tmp_path):
     assert report["licences"]["commercial"] is False
     assert report["licences"]["carry"] == ["CC-BY-NC-SA-4.0"]
     page = (tmp_path / "report" / "curation.md").read_text()
-    assert "* commercial use: no" in page
+    assert "| CC-BY-NC-SA-4.0 | no | yes | under the same licence |" in page
+    assert "| **together** | no | yes | under CC-BY-NC-SA-4.0 |" in page
+    assert "* must be named: CC-BY-4.0, CC-BY-NC-SA-4.0" in page
     assert "| car | (left out) | 6 |" in page
     scores, _, again = run(tmp_path, "one", merge=rule)
     assert again.version == dataset.version
