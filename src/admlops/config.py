@@ -74,6 +74,27 @@ class Config(BaseModel):
         return self.parse(self.model_dump() | changes, where=f"{type(self).__name__}.replace")
 
 
+def read_json_object(path: Path, advice: str) -> dict[str, Any]:
+    """Return the JSON object in a file that a step has written.
+
+    Args:
+        path: the file.
+        advice: what to do where it is absent or damaged: "run evaluate again".
+
+    Raises:
+        DataError: the file is absent, or holds no JSON object.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); {advice}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected a JSON object; {advice}")
+    return values
+
+
 def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
     lines = [
         f"{where + ': ' if where else ''}{cls.__name__} has {error.error_count()} wrong field(s)"

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +16,12 @@ from admlops.annotation.delivery_schema import make_delivery_schema
 from admlops.annotation.gold import PackageKey, PackedFrame
 from admlops.annotation.projects import make_cvat_labels
 from admlops.config import Config
-from admlops.files import digest_file, write_atomically, write_folder_atomically
+from admlops.files import (
+    digest_file,
+    open_atomically,
+    write_atomically,
+    write_folder_atomically,
+)
 from admlops.formats.cvat.writer import write_cvat
 from admlops.formats.openlabel.writer import write_openlabel
 from admlops.formats.pcd import encode_pcd
@@ -138,9 +142,7 @@ def damaged_files(folder: Path, manifest: PackageManifest) -> list[str]:
 
 def pack_zip(folder: Path, target: Path) -> None:
     """Write a package as one ZIP file; equal packages give equal bytes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.draft")
-    with zipfile.ZipFile(draft, "w") as archive:
+    with open_atomically(target) as opened, zipfile.ZipFile(opened, "w") as archive:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(str(file.relative_to(folder)), _EPOCH)
             entry.external_attr = 0o644 << 16
@@ -149,7 +151,6 @@ def pack_zip(folder: Path, target: Path) -> None:
             with file.open("rb") as source, archive.open(entry, "w") as sink:
                 while chunk := source.read(1 << 20):
                     sink.write(chunk)
-    os.replace(draft, target)
 
 
 def package_id_of(content: Mapping[str, object]) -> str:

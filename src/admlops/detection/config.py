@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from admlops.config import Config
-from admlops.errors import ConfigError, DataError
+from admlops.config import Config, read_json_object
+from admlops.errors import ConfigError
 
 POINT_FEATURES = "point_features"
 """(M, 9) float32: points sorted by pillar, decorated as in the paper."""
@@ -280,19 +280,11 @@ def read_detector_config(folder: Path) -> PillarDetectorConfig:
     """Read `detector.json` of a model, exported or built folder.
 
     Raises:
-        DataError: the file is absent or is not JSON.
+        DataError: the file is absent or holds no JSON object.
         ConfigError: it describes no detector.
     """
     path = folder / DETECTOR_FILE
-    try:
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); is {folder} a model, exported or built "
-            "folder?"
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {error}") from error
+    values = read_json_object(path, f"is {folder} a model, exported or built folder?")
     return parse_detector_config(values, where=str(path))
 
 

@@ -2,10 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from admlops.config import Config
-from admlops.errors import DataError
+from admlops.config import Config, read_json_object
 from admlops.evaluation.centre_distance import CentreDistanceResult
 from admlops.files import write_atomically
 
@@ -133,7 +132,8 @@ class Evaluation(Config):
         Raises:
             DataError: it is absent or not an evaluation.
         """
-        return cls.parse(_read_json(folder / EVALUATION_FILE), str(folder / EVALUATION_FILE))
+        path = folder / EVALUATION_FILE
+        return cls.parse(read_json_object(path, "run evaluate again"), str(path))
 
 
 class Replicates(Config):
@@ -161,16 +161,5 @@ class Replicates(Config):
         Raises:
             DataError: it is absent or damaged.
         """
-        return cls.parse(_read_json(folder / REPLICATES_FILE), str(folder / REPLICATES_FILE))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); run evaluate first") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); run evaluate again") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: expected an object; run evaluate again")
-    return values
+        path = folder / REPLICATES_FILE
+        return cls.parse(read_json_object(path, "run evaluate again"), str(path))

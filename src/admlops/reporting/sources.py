@@ -1,6 +1,5 @@
 """What a run left behind, read for its report; whatever is absent is None."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +10,7 @@ from admlops.analysis.analysis import ANALYSIS_FILE, Analysis
 from admlops.analysis.recording_page import QUALITY_FILE
 from admlops.annotation.acceptance_report import ACCEPTANCE_FILE
 from admlops.checks.rules import RULES
-from admlops.config import Config
-from admlops.errors import DataError
+from admlops.config import Config, read_json_object
 from admlops.evaluation.result import AP_FILE, EVALUATION_FILE, Evaluation
 from admlops.evaluation.verdict import VERDICT_FILE, Verdict
 from admlops.structures.label_request import LabelRequest
@@ -383,10 +381,4 @@ def _read(folder: Path | None, name: str, kind: type[Kind]) -> Kind | None:
 def _read_json(folder: Path | None, name: str) -> dict[str, Any] | None:
     if folder is None or not (folder / name).is_file():
         return None
-    try:
-        values: Any = json.loads((folder / name).read_bytes())
-    except ValueError as error:
-        raise DataError(f"{folder / name}: not JSON ({error}); run its step again") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{folder / name}: expected an object; run its step again")
-    return values
+    return read_json_object(folder / name, "run its step again")

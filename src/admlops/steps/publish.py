@@ -1,16 +1,15 @@
 """The step `publish`: make, prove and activate an immutable Triton release."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from admlops.config import Config
+from admlops.config import Config, read_json_object
 from admlops.detection.backends import ONNX_FILE, Precision, Runtime, load_network
 from admlops.detection.config import read_detector_config
 from admlops.detection.predictor import Network, Predictor
@@ -198,7 +197,7 @@ def _manifest(
 
 def _require_passed(verdict: Path) -> None:
     path = verdict / "verdict.json"
-    values = _read_json(path)
+    values = read_json_object(path, "run gate again")
     if values.get("passed") is not True:
         raise GateError(
             f"{path}: the gate did not pass this model; see verdict.md beside it. The current "
@@ -294,18 +293,7 @@ def _goldens(
 
 def _figures(inputs: PublishInputs) -> dict[str, float]:
     """Return the flat scores of evaluation and verification."""
-    scores = _read_json(inputs.evaluation / EVALUATION_FILE).get("scores", {})
+    evaluation = read_json_object(inputs.evaluation / EVALUATION_FILE, "run evaluate again")
+    scores = evaluation.get("scores", {})
     figures = {name: float(v) for name, v in scores.items() if isinstance(v, (int, float))}
     return figures | read_verification_scores(inputs.verification)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: expected a JSON object")
-    return values
