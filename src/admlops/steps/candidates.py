@@ -25,6 +25,9 @@ from admlops.structures.boxes import Boxes
 from admlops.structures.frame import FrameKey
 from admlops.structures.manifest import MANIFEST_FILE, PREDICTIONS_FILE, Manifest
 
+_UNLABELLED = "num_boxes IS NULL AND num_boxes_2d IS NULL"
+"""The nearest to a failed frame are mostly itself and its labelled neighbours: they are no help."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failures:
@@ -88,7 +91,7 @@ def narrow(
         found = {
             where[key]
             for vector in vectors[np.isfinite(vectors).all(axis=1)]
-            for key, _ in newest.nearest(names[0], vector, count)
+            for key, _ in newest.nearest(names[0], vector, count, _UNLABELLED)
             if key in where
         }
         chosen = np.intersect1d(np.array(sorted(found), np.int64), rows)

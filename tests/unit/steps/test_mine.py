@@ -8,6 +8,7 @@ from admlops.errors import ConfigError, DataError, GateError
 from admlops.evaluation.result import BootstrapConfig, Evaluation, Failure
 from admlops.lake.predictions import write_predictions
 from admlops.lake.store import Dataset
+from admlops.steps.candidates import narrow
 from admlops.steps.mine import MineConfig, MineInputs, MineOutputs, mine
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
@@ -248,3 +249,15 @@ def test_a_large_pool_is_narrowed_to_the_neighbours_of_failures_and_others(input
     scores, request = run(with_failures, tmp_path, num_frames=6, shortlist=6)
     assert scores["num_candidates"] == 6
     assert {7, 14} <= {key.timestamp_ns for key in request.keys}
+
+
+def test_labelled_neighbours_of_a_failure_take_no_candidate_s_place(inputs):
+    dataset = Dataset.open(Manifest.read(inputs.dataset, "dataset").reference)
+    keys = dataset.keys()
+    near = {9: 0.1, 13: 0.1} | dict.fromkeys(range(NUM_LABELLED), 0.0)
+    vectors = {key: np.float32([near.get(key.timestamp_ns, 5.0), 1]) for key in keys}
+    dataset.add_embedding("detector", vectors)
+    rows = np.arange(NUM_LABELLED, NUM_LABELLED + NUM_POOL)
+    kept = narrow(dataset, rows, np.array([0]), 4, ["detector"])
+    assert len(kept) == 4
+    assert {9, 13} <= set(kept.tolist())
