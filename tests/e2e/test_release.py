@@ -13,6 +13,7 @@ import pytest
 import torch
 from s3_server import serve_s3
 
+from admlops.collection.watch import Watch, WatchConfig
 from admlops.detection.backends import load_network
 from admlops.detection.config import detector_config_json
 from admlops.detection.predictor import Predictor
@@ -23,6 +24,9 @@ from admlops.formats.cloud_file import read_cloud
 from admlops.lake.predictions import iterate_predictions
 from admlops.lake.store import Dataset
 from admlops.models.detector import build_detector
+from admlops.recordings.config import RecordingConfig
+from admlops.recordings.recorder import record_scenes
+from admlops.recordings.source import RecordingSource
 from admlops.serving.bucket_store import open_store
 from admlops.serving.client import predict_cloud, served_release
 from admlops.serving.embedded import EmbeddedTriton
@@ -34,6 +38,8 @@ from admlops.serving.rollout import read_release
 from admlops.serving.server import embed_release
 from admlops.serving.stages import ServingSettings
 from admlops.serving.store import ReleaseStore
+from admlops.simulation.config import CameraConfig, LidarConfig, SceneGroup, WorldConfig
+from admlops.simulation.world import simulate
 from admlops.steps.build import BuildConfig, BuildInputs, BuildOutputs, build
 from admlops.steps.export import ExportConfig, ExportInputs, ExportOutputs, export
 from admlops.steps.predict import PredictConfig, PredictInputs, PredictOutputs, predict
@@ -214,9 +220,7 @@ def test_triton_answers_as_this_process_does(published, server, predictor):
         assert largest_difference(expected, answered) < 1e-3
     served = served_release(f"grpc://{server.grpc_url}")
     assert (served.release_id, served.categories) == (published.first, small_detector().categories)
-    np.testing.assert_array_equal(
-        served.ego_from_lidar, make_frame(0).lidar.sensor.ego_from_sensor
-    )
+    np.testing.assert_array_equal(served.ego_from_lidar, make_frame(0).lidar.sensor.ego_from_sensor)
 
 
 def test_a_dataset_is_predicted_through_the_server_as_in_this_process(published, server, tmp_path):
@@ -236,6 +240,47 @@ def test_a_dataset_is_predicted_through_the_server_as_in_this_process(published,
         np.testing.assert_allclose(there[key].as_7(), boxes.as_7(), atol=1e-3)
     with pytest.raises(ConfigError, match="url does not go with"):
         predict(inputs, own, PredictConfig(url=server.grpc_url, embed=True))
+
+
+WORLD = WorldConfig(
+    seed=4,
+    train=SceneGroup(num_scenes=1, frames_per_scene=8),
+    val=SceneGroup(num_scenes=0),
+    pool=SceneGroup(num_scenes=0),
+    keyframe_interval_s=0.1,
+    lidar=LidarConfig(num_beams=16, azimuth_step_deg=1.0, azimuth_view_deg=360),
+    camera=CameraConfig(width_px=64, height_px=32, focal_px=40),
+)
+
+
+@pytest.mark.parametrize("kind", ["release", "server"])
+def test_a_published_release_fires_the_triggers_of_a_watch(
+    published, server, predictor, tmp_path, kind
+):
+    (drive,) = record_scenes(tmp_path / "incoming", simulate(WORLD))
+    source = RecordingSource(drive, RecordingConfig())
+    frames = [source.read(number).frame for number in range(len(source))]
+    best = {frame.key: predictor(frame.points_in_ego()).score.max() for frame in frames}
+    scores = sorted(best.values())
+    gap = int(np.argmax(np.diff(scores)))
+    sure = {"category": "any", "min_score": (scores[gap] + scores[gap + 1]) / 2}
+    detectors = {
+        "release": {"kind": kind, "releases_uri": str(published.store.root)},
+        "server": {"kind": kind, "url": server.grpc_url},
+    }
+    triggers = {"triggers": [{"name": "sure", "when": sure}], "before_s": 0, "after_s": 0}
+    config = {
+        "lake_uri": str(tmp_path / "lake"),
+        "detector": detectors[kind],
+        "triggers": {**triggers, "max_age_s": 0.05},
+        "screening": None,
+    }
+    Watch(drive.parent, WatchConfig.parse(config)).run(once=True)
+    wanted = {key for key, score in best.items() if score >= sure["min_score"]}
+    assert 0 < len(wanted) < len(frames) == 8
+    assert set(Dataset.open(str(tmp_path / "lake")).keys()) == wanted
+    (entry,) = (drive.parent / ".admlops" / "watch").glob("*.json")
+    assert f"release {published.first}" in json.loads(entry.read_text())["detector"]
 
 
 def test_an_empty_cloud_has_no_boxes(server):
