@@ -12,7 +12,6 @@ from admlops.checks.rules import find
 from admlops.collection.edge_alignment import EdgeView, alignment, edge_view
 from admlops.config import Config
 from admlops.errors import DataError
-from admlops.geometry.camera import project_boxes
 from admlops.structures.boxes import Boxes
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CameraImage, Frame
@@ -211,7 +210,7 @@ def box_offsets_deg(frame: Frame, image: CameraImage) -> NDArray[np.float64]:
     boxes, matrix = frame.boxes, image.sensor.camera_matrix
     labelled = _labelled_px(frame, image)
     size_px = (image.width_px, image.height_px)
-    projected = project_boxes(boxes.as_7(), image.sensor.ego_from_sensor, matrix, size_px)
+    projected = image.places_of(boxes.as_7())
     last = np.array([*size_px, *size_px]) - 1.0 - _BORDER_PX
     with np.errstate(invalid="ignore"):
         inside = [((px > _BORDER_PX) & (px < last)).all(axis=1) for px in (labelled, projected)]

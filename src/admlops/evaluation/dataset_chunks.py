@@ -10,7 +10,6 @@ from pyarrow import ArrowException, parquet
 from admlops.errors import DataError
 from admlops.evaluation.chunks import Chunk
 from admlops.evaluation.flat_boxes import DONT_CARE, FlatBoxes
-from admlops.geometry.camera import project_boxes
 from admlops.lake.key_index import KeyIndex
 from admlops.lake.predictions import iterate_predictions
 from admlops.lake.store import Dataset
@@ -86,12 +85,7 @@ def _seen(frame: Frame, boxes: Boxes) -> Boxes:
     camera = frame.camera
     if camera is None or camera.sensor.camera_matrix is None or len(boxes) == 0:
         return boxes
-    projected = project_boxes(
-        boxes.as_7(),
-        camera.sensor.ego_from_sensor,
-        camera.sensor.camera_matrix,
-        (camera.width_px, camera.height_px),
-    )
+    projected = camera.places_of(boxes.as_7())
     given = np.where(np.isnan(boxes.box2d_px), projected, boxes.box2d_px)
     return boxes.replace(box2d_px=given).select(~np.isnan(projected[:, 0]))
 

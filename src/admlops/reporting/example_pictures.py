@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from admlops.analysis.drawing import as_jpeg, drawing
 from admlops.geometry.boxes import corners_bev, points_in_boxes
-from admlops.geometry.camera import project_boxes, project_edges
+from admlops.geometry.camera import project_edges
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CameraImage, Frame
 
@@ -125,19 +125,10 @@ def _best_camera(frame: Frame, row: NDArray[np.float64]) -> CameraImage | None:
     """Return the loaded image in which the box covers most pixels; None where none shows it."""
     best, best_area = None, 0.0
     for camera in frame.cameras:
-        area = _area(_extent(camera, row)) if camera.encoded else 0.0
+        area = _area(camera.places_of(row[None])[0]) if camera.encoded else 0.0
         if area > best_area:
             best, best_area = camera, area
     return best
-
-
-def _extent(camera: CameraImage, row: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return left top right bottom of the box in the image; NaN where it is not seen."""
-    matrix = camera.sensor.camera_matrix
-    if matrix is None:
-        return np.full(4, np.nan)
-    size_px = (camera.width_px, camera.height_px)
-    return project_boxes(row[None], camera.sensor.ego_from_sensor, matrix, size_px)[0]
 
 
 def _area(extent_px: NDArray[np.float64]) -> float:
@@ -150,7 +141,7 @@ def _draw_image(axes: Axes, camera: CameraImage, rows: NDArray[np.float64], inde
     matrix = camera.sensor.camera_matrix
     if matrix is None:
         return
-    left, top, right, bottom = _extent(camera, rows[index])
+    left, top, right, bottom = camera.places_of(rows[[index]])[0]
     height = max(MIN_CROP_PX, 1.5 * (bottom - top), 1.4 * (right - left) / CROP_ASPECT)
     height = min(height, camera.height_px, camera.width_px / CROP_ASPECT)
     width = height * CROP_ASPECT

@@ -20,7 +20,6 @@ from admlops.detection.predictor import Predictor
 from admlops.errors import ConfigError, DataError
 from admlops.files import digest_file, write_folder_atomically
 from admlops.formats.cloud_file import read_cloud
-from admlops.geometry.camera import project_boxes
 from admlops.lake.predictions import VECTORS_FILE, write_predictions, write_vectors
 from admlops.lake.store import Dataset
 from admlops.loading.augmentation import plain_frame
@@ -298,15 +297,9 @@ def _num_finite(points: NDArray[np.float32]) -> int:
 def _in_image(boxes: Boxes, frame: Frame) -> Boxes:
     """Return the boxes with their place in the front image, where the frame has one."""
     camera = frame.camera
-    if camera is None or camera.sensor.camera_matrix is None or len(boxes) == 0:
+    if camera is None or camera.sensor.camera_matrix is None:
         return boxes
-    box2d_px = project_boxes(
-        boxes.as_7(),
-        camera.sensor.ego_from_sensor,
-        camera.sensor.camera_matrix,
-        (camera.width_px, camera.height_px),
-    )
-    return boxes.replace(box2d_px=box2d_px)
+    return boxes.replace(box2d_px=camera.places_of(boxes.as_7()))
 
 
 def _predict_cloud(cloud: Path, model: Path | None, config: PredictConfig) -> Scores:

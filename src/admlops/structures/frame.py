@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from admlops.geometry.camera import project_boxes
 from admlops.geometry.pose import transform_cloud
 from admlops.structures.boxes import Boxes
 from admlops.structures.boxes_2d import Boxes2d
@@ -74,6 +75,16 @@ class CameraImage:
     width_px: int
     height_px: int
     ignore_regions_px: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+
+    def places_of(self, boxes_7: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (N, 4) left top right bottom of (N, 7) boxes, NaN where one is not seen.
+
+        NaN are all where nothing is known of the lens.
+        """
+        pose, matrix = self.sensor.ego_from_sensor, self.sensor.camera_matrix
+        if matrix is None:
+            return np.full((len(boxes_7), 4), np.nan)
+        return project_boxes(boxes_7, pose, matrix, (self.width_px, self.height_px))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
 
 def frame(points: np.ndarray | None) -> Frame:
@@ -29,3 +29,15 @@ def test_digest_follows_the_payload() -> None:
     assert first.sensor_digest() == frame(np.zeros((1, 4), np.float32)).sensor_digest()
     assert first.sensor_digest() != second.sensor_digest()
     assert not first.is_keyframe
+
+
+def test_a_box_is_placed_in_the_image_of_a_known_lens() -> None:
+    # The box's near face is 10 m ahead, 2 m wide and high: 2 * 100 / 10 = 20 px around the middle.
+    axes = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+    lens = np.array([[100.0, 0, 50], [0, 100, 30], [0, 0, 1]])
+    rows = np.array([[11.0, 0, 0, 2, 2, 2, 0], [-11, 0, 0, 2, 2, 2, 0]])
+    seen = CameraImage(CalibratedSensor("front", "camera", axes, lens), b"", 100, 60)
+    np.testing.assert_allclose(seen.places_of(rows)[0], [40, 20, 60, 40])
+    assert np.isnan(seen.places_of(rows)[1]).all()
+    bare = CameraImage(CalibratedSensor("front", "camera", axes), b"", 100, 60)
+    assert np.isnan(bare.places_of(rows)).all()
