@@ -1,5 +1,6 @@
 """The analysis of a dataset version: distributions, coverage and request, as JSON and HTML."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from admlops.analysis.charts import draw_coverage, draw_distributions, draw_drives
@@ -11,10 +12,12 @@ from admlops.analysis.coverage import (
 )
 from admlops.analysis.distributions import Distributions, count_distributions
 from admlops.analysis.drives import Drives, describe_drives
+from admlops.analysis.duplicates import KINDS, Duplicates, describe_duplicates
 from admlops.analysis.pages import render_page
 from admlops.analysis.requirement import Requirement
 from admlops.config import Config
 from admlops.lake.store import Dataset
+from admlops.likeness.duplicates import DuplicateRule
 
 ANALYSIS_FILE = "analysis.json"
 ANALYSIS_PAGE = "analysis.html"
@@ -32,6 +35,8 @@ class Analysis(Config):
     """Counts of frames and boxes."""
     drives: Drives
     """What is known of drives, sources and tracks."""
+    duplicates: Duplicates
+    """Frames that repeat others."""
     coverage: Coverage
     """The requirement, cell by cell."""
     request: CollectionRequest
@@ -59,22 +64,40 @@ class Analysis(Config):
         )
 
 
-def analyze_dataset(dataset: Dataset, requirement: Requirement) -> Analysis:
-    """Count a dataset version and hold it against a requirement."""
+def analyze_dataset(
+    dataset: Dataset, requirement: Requirement, rule: DuplicateRule | None = None
+) -> Analysis:
+    """Count a dataset version and hold it against a requirement.
+
+    Args:
+        dataset: a version.
+        requirement: what it must hold.
+        rule: when frames repeat each other; None finds exact copies alone.
+
+    Raises:
+        DataError: the dataset cannot be read.
+    """
     coverage = measure_coverage(dataset, requirement)
     return Analysis(
         dataset=dataset.reference,
         digest=dataset.digest,
         distributions=count_distributions(dataset),
         drives=describe_drives(dataset),
+        duplicates=describe_duplicates(dataset, rule),
         coverage=coverage,
         request=request_collection(coverage, dataset.reference),
     )
 
 
-def render_analysis(analysis: Analysis) -> str:
-    """Return the analysis as one HTML page."""
+def render_analysis(analysis: Analysis, pictures: Sequence[tuple[str, str]] = ()) -> str:
+    """Return the analysis as one HTML page.
+
+    Args:
+        analysis: what is shown.
+        pictures: data URIs of both frames of the first examples of duplicates.
+    """
     counts = analysis.distributions
+    repeats = analysis.duplicates.total.num_repeats
     return render_page(
         "analysis.html",
         analysis=analysis,
@@ -84,9 +107,11 @@ def render_analysis(analysis: Analysis) -> str:
             ("scenes", f"{counts.num_scenes:,}"),
             ("boxes", f"{counts.num_boxes:,}"),
             *([("boxes in images", f"{counts.num_boxes_2d:,}")] if counts.num_boxes_2d else []),
-            ("repeated frames", f"{analysis.drives.num_duplicates:,}"),
+            ("repeated frames", f"{repeats:,}"),
             ("requirement met", f"{analysis.coverage.share_met:.0%}"),
         ],
         figures=[*draw_distributions(counts), *draw_drives(analysis.drives)],
+        kinds=KINDS,
+        pictures=pictures,
         coverage_figure=draw_coverage(analysis.coverage),
     )

@@ -1,6 +1,5 @@
-"""What is known of drives as wholes: speed, hours, tracks, sources, copies, company."""
+"""What is known of drives as wholes: speed, hours, tracks, sources, company."""
 
-import hashlib
 from itertools import pairwise
 
 import pyarrow as pa
@@ -17,8 +16,6 @@ MAX_STEP_S = 2.0
 MAX_SOURCES = 20
 MAX_CATEGORIES = 16
 """Categories that are shown on their own."""
-_NOTHING = hashlib.sha256().hexdigest()
-"""Sensor digest of frames that hold labels alone."""
 _FIRST_NS, _LAST_NS = 946_684_800_000_000_000, 4_102_444_800_000_000_000
 """From 2000 to 2100: other times are counters, not clocks."""
 
@@ -56,8 +53,6 @@ class Drives(Config):
     """The largest first."""
     co_occurrence: CoOccurrence
     """Categories that appear together."""
-    num_duplicates: int
-    """Frames whose sensor data another frame has too."""
 
 
 def describe_drives(dataset: Dataset) -> Drives:
@@ -74,7 +69,6 @@ def describe_drives(dataset: Dataset) -> Drives:
         histograms=tuple(item for item in histograms if item.counts),
         sources=_sources(dataset),
         co_occurrence=_co_occurrence(dataset),
-        num_duplicates=_count_duplicates(dataset),
     )
 
 
@@ -193,12 +187,3 @@ def _co_occurrence(dataset: Dataset) -> CoOccurrence:
     counts = {(row["one"], row["other"]): row["n"] for row in table}
     rows = tuple(tuple(counts.get((one, other), 0) for other in names) for one in names)
     return CoOccurrence(categories=tuple(names), num_frames=rows)
-
-
-def _count_duplicates(dataset: Dataset) -> int:
-    """Return how many frames repeat others' sensor data; frames without any are not compared."""
-    table = dataset.query(
-        "SELECT coalesce(sum(n - 1), 0)::BIGINT AS n FROM (SELECT count(*) AS n FROM frames "  # noqa: S608 - our own SQL
-        f"WHERE sensor_digest <> '{_NOTHING}' GROUP BY sensor_digest)"
-    )
-    return int(table["n"][0].as_py())

@@ -16,9 +16,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from admlops.collection.image_measures import decode_gray
 from admlops.geometry.camera import project_points
 from admlops.geometry.pose import invert, transform_points
+from admlops.likeness.thumbnails import decode_gray
 from admlops.structures.frame import CameraImage, LidarSweep
 
 _OWN_SHARE = 1.0 / 3.0

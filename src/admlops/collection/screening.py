@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from admlops.checks.rules import find
-from admlops.collection.image_measures import (
-    clipped_shares,
+from admlops.collection.image_measures import clipped_shares, sharpness
+from admlops.config import Config
+from admlops.errors import DataError
+from admlops.geometry.pose import motion_between
+from admlops.likeness.duplicates import DuplicateRule
+from admlops.likeness.thumbnails import (
+    changed_share,
     cloud_thumbnail,
     decode_gray,
     image_thumbnail,
-    sharpness,
 )
-from admlops.config import Config
-from admlops.errors import DataError
 from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame
 
@@ -48,12 +50,8 @@ class ScreeningConfig(Config):
     """Points of a sweep, below which it is empty."""
     drop_duplicates: bool = True
     """Whether a frame is dropped that shows what the last kept one shows."""
-    max_duplicate_move_m: float = Field(default=0.5, ge=0)
-    """A duplicate was taken from no farther away."""
-    max_duplicate_turn_rad: float = Field(default=0.05, ge=0)
-    """A duplicate was taken in no more different a direction."""
-    max_changed_share: float = Field(default=0.05, ge=0, le=1)
-    """Share of a thumbnail's bits (64 of an image, 256 of a cloud) that differ in a duplicate."""
+    duplicates: DuplicateRule = DuplicateRule()
+    """What is a duplicate; a frame is held against the last kept one of its log."""
     parked_speed_mps: float = Field(default=0.3, ge=0)
     """Below it the vehicle stands."""
     parked_after_s: float = Field(default=10.0, ge=0)
@@ -165,7 +163,7 @@ class FrameScreen:
             self._standing_since_ns = look.timestamp_ns
             return 0.0
         poses = (before.global_from_ego, look.global_from_ego)
-        if all(np.array_equal(pose, np.eye(4)) for pose in poses):  # the pose is not known
+        if _are_unknown(*poses):
             self._standing_since_ns = look.timestamp_ns
             return 0.0
         move_m = float(np.linalg.norm(poses[1][:3, 3] - poses[0][:3, 3]))
@@ -177,25 +175,28 @@ class FrameScreen:
         """Return how alike two looks are if one is a duplicate of the other, or ""."""
         if kept.frame_log != look.frame_log or not look.thumbnails:
             return ""
-        kept_from_ego = np.linalg.inv(kept.global_from_ego) @ look.global_from_ego
-        move_m = float(np.linalg.norm(kept_from_ego[:3, 3]))
-        cosine = np.clip((np.trace(kept_from_ego[:3, :3]) - 1.0) / 2.0, -1.0, 1.0)
-        turn_rad = float(np.arccos(cosine))
-        config = self.config
-        if move_m > config.max_duplicate_move_m or turn_rad > config.max_duplicate_turn_rad:
+        move_m, turn_rad = motion_between(kept.global_from_ego, look.global_from_ego)
+        rule = self.config.duplicates
+        if move_m > rule.max_move_m or turn_rad > rule.max_turn_rad:
             return ""
         if kept.thumbnails.keys() != look.thumbnails.keys():
             return ""
         changed = max(
-            float((kept.thumbnails[name] != bits).mean()) for name, bits in look.thumbnails.items()
+            changed_share(kept.thumbnails[name], bits) for name, bits in look.thumbnails.items()
         )
-        if changed > config.max_changed_share:
+        has_poses = not _are_unknown(kept.global_from_ego, look.global_from_ego)
+        if changed > (rule.max_changed_share_standing if has_poses else rule.max_changed_share):
             return ""
         age_s = (look.timestamp_ns - kept.timestamp_ns) * 1e-9
         return (
             f"{move_m:.2f} m and {age_s:.1f} s after the last kept frame, "
             f"{changed:.1%} of the thumbnails changed"
         )
+
+
+def _are_unknown(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Return whether two poses are the identity, which stands for none."""
+    return np.array_equal(one, np.eye(4)) and np.array_equal(other, np.eye(4))
 
 
 def judge_image(gray: NDArray[np.uint8], config: ScreeningConfig, where: str) -> Finding | None:

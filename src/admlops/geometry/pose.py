@@ -30,6 +30,15 @@ def invert(transform: NDArray[np.float64]) -> NDArray[np.float64]:
     return make_transform(rotation.T, -rotation.T @ transform[:3, 3])
 
 
+def motion_between(
+    global_from_one: NDArray[np.float64], global_from_other: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the distance in metres and the angle in radians between two (4, 4) poses."""
+    move_m = np.linalg.norm(global_from_other[:3, 3] - global_from_one[:3, 3])
+    trace = (global_from_one[:3, :3] * global_from_other[:3, :3]).sum()
+    return float(move_m), float(np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0)))
+
+
 def transform_points(
     target_from_source: NDArray[np.float64], points_m: NDArray[np.floating]
 ) -> NDArray[np.floating]:

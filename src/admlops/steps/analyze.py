@@ -11,11 +11,13 @@ from admlops.analysis.analysis import (
     analyze_dataset,
     render_analysis,
 )
+from admlops.analysis.duplicate_pictures import picture_pairs
 from admlops.analysis.requirement import Requirement
 from admlops.annotation.definition import load_requirement
 from admlops.config import Config
 from admlops.files import write_atomically, write_folder_atomically
 from admlops.lake.store import Dataset
+from admlops.likeness.duplicates import DuplicateRule
 from admlops.steps.step import Scores
 from admlops.structures.manifest import Manifest
 
@@ -43,17 +45,20 @@ class AnalyzeOutputs:
 
 
 class AnalyzeConfig(Config):
-    """What the dataset is held against."""
+    """What the dataset is held against, and what repeats itself."""
 
     requirement_file: str = ""
     """YAML file with a requirement, or a definition (a shipped one's name, or its YAML file), whose
     counts are needed; replaces the field `requirement`."""
     requirement: Requirement = Requirement()
     """What the dataset must hold."""
+    duplicates: DuplicateRule | None = DuplicateRule()
+    """When frames repeat each other: every front image and cloud is read to find out. None finds
+    exact copies alone, and reads labels only."""
 
 
 def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfig) -> Scores:
-    """Count a dataset version, measure coverage, and say what to record next.
+    """Count a dataset version, find repetitions, measure coverage, and say what to record next.
 
     Raises:
         DataError: the dataset cannot be read.
@@ -63,11 +68,13 @@ def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfi
     requirement = config.requirement
     if config.requirement_file:
         requirement = load_requirement(config.requirement_file)
-    analysis = analyze_dataset(Dataset.open(manifest.reference), requirement)
+    dataset = Dataset.open(manifest.reference)
+    analysis = analyze_dataset(dataset, requirement, config.duplicates)
+    pictures = picture_pairs(dataset, analysis.duplicates.examples)
     with write_folder_atomically(outputs.analysis) as folder:
         for name, part in ((ANALYSIS_FILE, analysis), (REQUEST_FILE, analysis.request)):
             write_atomically(folder / name, json.dumps(part.to_json_dict(), indent=2) + "\n")
-        write_atomically(folder / ANALYSIS_PAGE, render_analysis(analysis))
+        write_atomically(folder / ANALYSIS_PAGE, render_analysis(analysis, pictures))
     counts = analysis.distributions
     return {
         "num_frames": float(counts.num_frames),
@@ -76,7 +83,8 @@ def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfi
         "num_boxes": float(counts.num_boxes),
         "num_boxes_2d": float(counts.num_boxes_2d),
         "num_sources": float(len(analysis.drives.sources)),
-        "num_duplicates": float(analysis.drives.num_duplicates),
+        "num_duplicates": float(analysis.duplicates.total.num_repeats),
+        "num_split_leaks": float(analysis.duplicates.num_leaks),
         "num_gaps": float(len(analysis.coverage.gaps)),
         "share_of_requirement_met": analysis.coverage.share_met,
     }

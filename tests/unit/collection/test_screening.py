@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from admlops.collection.image_measures import (
-    clipped_shares,
-    cloud_thumbnail,
-    decode_gray,
-    image_thumbnail,
-    sharpness,
-)
+from admlops.collection.image_measures import clipped_shares, sharpness
 from admlops.collection.screening import FrameScreen, ScreeningConfig, judge_image
-from admlops.errors import DataError
 from admlops.geometry.pose import make_transform, rotation_about_z
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
@@ -68,23 +61,6 @@ def test_clipped_shares_count_both_ends():
     assert clipped_shares(gray, 8, 250) == (0.25, 0.25)
 
 
-def test_thumbnails_see_what_changes():
-    rising = np.tile(np.arange(0, 180, 2, dtype=np.uint8), (16, 1))
-    assert image_thumbnail(rising).all()
-    assert not image_thumbnail(rising[:, ::-1]).any()
-    points = np.array([[-39.0, -39, 1, 0], [-39, -38, 2, 0], [12, 3, 1, 0], [0, 0, 0.1, 0]])
-    bits = cloud_thumbnail(points.astype(np.float32))
-    # two points share the first cell; (12, 3) is in column 10, row 8; the ground does not count
-    assert np.flatnonzero(bits).tolist() == [0, 10 * 16 + 8]
-
-
-def test_wide_images_are_reduced_and_broken_ones_named():
-    assert decode_gray(png(np.zeros((40, 100))), 50).shape == (20, 50)
-    whole = png(texture())
-    with pytest.raises(DataError, match="cannot be decoded"):
-        decode_gray(whole[:60] + b"\0" * (len(whole) - 72) + whole[-12:], 50)
-
-
 @pytest.mark.parametrize(
     ("gray", "rule_id"),
     [
@@ -128,9 +104,20 @@ def test_duplicates_are_compared_with_the_last_kept_frame():
     [{"yaw_rad": 0.06}, {"image": texture(1)}, {"cloud_m": -10.0}, {"log": "other"}],
 )
 def test_what_differs_is_no_duplicate(changes):
-    # the cloud's two cells of 256 are 0.8 %
-    screen = FrameScreen(ScreeningConfig(max_changed_share=0.005))
+    screen = FrameScreen(ScreeningConfig())
     assert rules(screen, make_frame(0), make_frame(1, **changes)) == [[], []]
+
+
+@pytest.mark.parametrize(("x_m", "is_dropped"), [(0.0, True), (-100.0, False)])
+def test_more_may_change_where_poses_say_that_the_vehicle_stands(x_m, is_dropped):
+    """Of 16 grey columns two swap: 32 of the 128 + 32 bits of either thumbnail, a fifth."""
+    columns = np.arange(17) % 2 * 100 + 50
+    other = columns.copy()
+    other[[4, 5]] = columns[[5, 4]]
+    images = [np.tile(np.repeat(values, 4), (64, 1)) for values in (columns, other)]
+    screen = FrameScreen(ScreeningConfig(parked_after_s=0))
+    frames = [make_frame(time_s, x_m, image) for time_s, image in enumerate(images)]
+    assert rules(screen, *frames) == [[], ["SCRN004"] if is_dropped else []]
 
 
 def test_a_parked_vehicle_is_dropped_after_its_time_and_kept_when_it_moves():
