@@ -145,7 +145,8 @@ def _collect(origin: dict[str, object], source: Path) -> None:
 
 
 def _table(entries: list[DatasetEntry]) -> Table:
-    table = Table(title=f"{len(entries)} open datasets", title_justify="left", box=box.SIMPLE)
+    title = f"{len(entries)} open dataset{'' if len(entries) == 1 else 's'}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for head in ("name", "labelled for", "scenes", "frames", "GB", "terms", "commercial", "fetch"):
         number = head in ("scenes", "frames", "GB")
         table.add_column(

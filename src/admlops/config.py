@@ -101,8 +101,14 @@ def _explain(cls: type[Config], error: ValidationError, where: str) -> str:
     ]
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "(whole)"
-        lines.append(f"  {field}: {item['msg'].removeprefix('Value error, ')}{_hint(cls, item)}")
+        lines.append(f"  {field}: {_message(item)}{_hint(cls, item)}")
     return "\n".join(lines)
+
+
+def _message(item: Any) -> str:  # noqa: ANN401 - pydantic's error details
+    """Return pydantic's message in words of YAML."""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return message.replace("a valid tuple", "a list").replace("a valid dictionary", "a mapping")
 
 
 def _hint(cls: type[Config], item: Any) -> str:  # noqa: ANN401 - pydantic's error details

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
+from kubernetes.utils.quantity import parse_quantity
 from pydantic import Field, StringConstraints, model_validator
 
 from admlops.config import Config
@@ -70,6 +71,14 @@ class Pool(Config):
     """Each wait is this many times the one before."""
     max_backoff_s: int = Field(default=900, ge=0)
     """The longest wait, s."""
+
+    @model_validator(mode="after")
+    def _requests_are_within_limits(self) -> Self:
+        for what in ("cpu", "memory"):
+            request, limit = getattr(self, f"{what}_request"), getattr(self, f"{what}_limit")
+            if limit and parse_quantity(request) > parse_quantity(limit):
+                raise ValueError(f"{what}_request {request} is more than {what}_limit {limit}")
+        return self
 
 
 class SecretEnvironment(Config):

@@ -62,6 +62,16 @@ def test_image_is_by_digest_then_tag_then_version() -> None:
         ({"registry": "r.example.com/x/"}, "registry"),
         ({"object_store": {"endpoint": "https://key:value@s3.example.com"}}, "endpoint"),
         ({"pools": {"cpu": {"memory_request": "2 GB"}}}, "memory_request"),
+        (
+            {"pools": {"cpu": {"memory_request": "2Gi", "memory_limit": "2000Mi"}}},
+            "pools.cpu: memory_request 2Gi is more than memory_limit 2000Mi",
+        ),
+        (
+            {"pools": {"cpu": {"cpu_request": "2", "cpu_limit": "1500m"}}},
+            "pools.cpu: cpu_request 2 is more than cpu_limit 1500m",
+        ),
+        ({"tag": ""}, "tag"),
+        ({"volume_claims": {"raw": "/data"}}, "volume_claims: Input should be a list"),
         ({"colour": "red"}, "colour"),
     ],
 )
