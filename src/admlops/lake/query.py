@@ -60,8 +60,9 @@ class Views:
             try:
                 return connection.sql(sql).to_arrow_table()
             except (duckdb.Error, AttributeError) as error:
+                reason = str(error).splitlines()[0].rstrip("!.")
                 raise DataError(
-                    f"{self._dataset.uri}: the SQL {sql!r} failed: {str(error).splitlines()[0]}. "
+                    f"{self._dataset.uri}: the SQL {sql!r} failed: {reason}. "
                     f"The view frames has the columns {', '.join(self.frames.column_names)}; the "
                     "views boxes and boxes_2d have log, scene, timestamp_ns, frame_id, split, "
                     f"tags; boxes also {', '.join(BOX_TYPE.names)}; "
