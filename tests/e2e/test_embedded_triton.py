@@ -1,4 +1,4 @@
-"""The embedded server with a model of three lines: start, errors, load on demand, no orphans."""
+"""The embedded server with a model of three lines: start, errors, no orphans."""
 
 import os
 import signal
@@ -53,15 +53,9 @@ def infer(server, values):
         return client.infer("double", [tensor]).as_numpy("y")
 
 
-def test_serves_loads_unloads_and_stops(repository):
-    with EmbeddedTriton(repository) as server:
-        with pytest.raises(triton_grpc.InferenceServerException):
-            infer(server, [1.0])
-        server.load("double")
+def test_serves_and_stops(repository):
+    with EmbeddedTriton(repository, ("double",)) as server:
         np.testing.assert_array_equal(infer(server, [1.5, -2.0]), [3.0, -4.0])
-        server.unload("double")
-        with pytest.raises(ServiceError, match="nosuch"):
-            server.load("nosuch")
         process = server._process
     assert process.returncode == 0
     assert not server.is_running()

@@ -56,16 +56,6 @@ class SamplingPlan:
     sample_size: int
     acceptance_number: int
 
-    @property
-    def rejection_number(self) -> int:
-        """Least number of bad items with which the lot is rejected."""
-        return self.acceptance_number + 1
-
-    @property
-    def is_whole_lot(self) -> bool:
-        """Whether every item is inspected."""
-        return self.sample_size == self.lot_size
-
     def accepts(self, num_bad: int) -> bool:
         """Return whether a lot with so many bad items in the sample is accepted."""
         return num_bad <= self.acceptance_number

@@ -32,14 +32,12 @@ class Detections:
         boxes: predictions in the ego frame, best score first.
         num_points: points of the cloud.
         num_points_invalid: points dropped because a value was NaN or infinite.
-        num_points_used: points that lie in the detector's range and fit into the pillars.
         embedding: (D,) what the cloud looks like to the network; None where it does not tell.
     """
 
     boxes: Boxes
     num_points: int
     num_points_invalid: int
-    num_points_used: int
     embedding: NDArray[np.float32] | None = None
 
 
@@ -71,8 +69,7 @@ class Predictor:
         if len(pillars):
             outputs = self._network(pillars.as_inputs())
             boxes, embedding = decode(outputs, self.config), outputs.get(FRAME_EMBEDDING)
-        used = len(pillars.point_pillar)
-        return Detections(boxes, len(points), pillars.num_points_invalid, used, embedding)
+        return Detections(boxes, len(points), pillars.num_points_invalid, embedding)
 
 
 def check_points(points: NDArray[Any]) -> NDArray[np.float32]:

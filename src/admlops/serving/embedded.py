@@ -27,7 +27,7 @@ _FAILURE = re.compile(r"failed to load|Failed to|^E\d+ .*(ERROR|rror:)")
 class EmbeddedTriton:
     """A server that runs as long as this object's `with` block; it never outlives its owner.
 
-    Models are loaded on demand only (explicit model control).
+    It loads the models that it is given and no others (explicit model control).
     """
 
     def __init__(
@@ -133,22 +133,6 @@ class EmbeddedTriton:
         """Return whether the server's process lives."""
         return self._process is not None and self._process.poll() is None
 
-    def load(self, model: str) -> None:
-        """Load a model, or load it again after its files changed.
-
-        Raises:
-            ServiceError: the server refused; the message holds its reason.
-        """
-        self._post(f"/v2/repository/models/{model}/load")
-
-    def unload(self, model: str) -> None:
-        """Unload a model.
-
-        Raises:
-            ServiceError: the server refused; the message holds its reason.
-        """
-        self._post(f"/v2/repository/models/{model}/unload")
-
     def log_tail(self) -> str:
         """Return the errors in the server's log, else its last lines."""
         lines = self.log_file.read_text(errors="replace").splitlines()
@@ -181,33 +165,23 @@ class EmbeddedTriton:
                     f"Triton: the server for {self.repository} ended while it started. "
                     f"Its log says\n{self.log_tail()}"
                 )
-            try:
-                if self._request("GET", "/v2/health/ready")[0] == http.HTTPStatus.OK:
-                    return
-            except OSError:  # refused: the server does not listen yet
-                pass
+            if self._is_ready():
+                return
             time.sleep(_POLL_S)
         raise ServiceError(
             f"Triton: the server for {self.repository} was not ready within "
             f"{self._ready_timeout_s:.0f} s. Its log says\n{self.log_tail()}"
         )
 
-    def _post(self, path: str) -> None:
-        try:
-            status, answer = self._request("POST", path)
-        except OSError as error:
-            raise ServiceError(f"Triton: POST {path} failed: {error}") from error
-        if status != http.HTTPStatus.OK:
-            raise ServiceError(f"Triton: POST {path} failed: {answer}")
-
-    def _request(self, method: str, path: str) -> tuple[int, str]:
+    def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(
             _LOCALHOST, self._ports[0], timeout=self._ready_timeout_s
         )
         try:
-            connection.request(method, path, body=b"{}" if method == "POST" else None)
-            response = connection.getresponse()
-            return response.status, response.read().decode(errors="replace")
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:  # refused: the server does not listen yet
+            return False
         finally:
             connection.close()
 
