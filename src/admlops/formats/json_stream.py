@@ -1,0 +1,178 @@
+"""Large JSON files read as a stream: the items of their arrays, one in memory at a time.
+
+Labels of images come as one object with a few long arrays, or as one long array. Files from
+anywhere may be cut, broken, or one endless item; all of these end with a message.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from admlops.errors import DataError
+
+MAX_ITEM_BYTES = 1 << 28
+"""Of one item of an array, or of a member that is no array."""
+_CHUNK_BYTES = 1 << 20
+_NEAR_END = 4096
+"""A mistake so near the end of what was read may be that more is to come."""
+_NUMBER_TAIL = len("e+1")
+"""What may follow the digits of a number and still be a part of it."""
+_SPACE = " \t\n\r"
+
+
+class Item(NamedTuple):
+    """One item of an array.
+
+    Attributes:
+        member: name of the array in the object; "" where the file is an array itself.
+        offset: of the item's first byte in the file.
+        size: in bytes.
+        value: what it says.
+    """
+
+    member: str
+    offset: int
+    size: int
+    value: Any
+
+
+def iterate_items(path: Path) -> Iterator[Item]:
+    """Yield the items of a file's arrays: of all its members, or of the file if it is an array.
+
+    Members that are no arrays are passed over.
+
+    Raises:
+        DataError: the file cannot be read, or is no such JSON; items before that were yielded.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from _read(_Text(file))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: nests too deep") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); copy the file again") from error
+
+
+def read_item(path: Path, offset: int, size: int) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value of an item that was yielded before.
+
+    Raises:
+        DataError: the file cannot be read, or is not what it was.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return json.loads(file.read(size))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: changed while it was read ({error}); read it again") from error
+
+
+def _read(text: "_Text") -> Iterator[Item]:
+    if text.peek() == "[":
+        yield from _array(text, "")
+    else:
+        text.take("{")
+        while text.peek() != "}":
+            name = str(text.value().value)
+            text.take(":")
+            if text.peek() == "[":
+                yield from _array(text, name)
+            else:
+                text.value()
+            text.take_separator("}")
+        text.take("}")
+    if text.peek():
+        raise ValueError(f"more follows at byte {text.place}")
+
+
+def _array(text: "_Text", member: str) -> Iterator[Item]:
+    text.take("[")
+    while text.peek() != "]":
+        yield text.value()._replace(member=member)
+        text.take_separator("]")
+    text.take("]")
+
+
+class _Text:
+    """The part of a file that was read and not yet used.
+
+    Bytes are held as Latin-1, so that a place in the text is a place in the file; items that are
+    more than ASCII are decoded anew.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._text = ""
+        self._at = 0
+        self._start = 0
+        self._decoder = json.JSONDecoder()
+
+    @property
+    def place(self) -> int:
+        """The next byte's number."""
+        return self._start + self._at
+
+    def peek(self) -> str:
+        """Return the next character that is no space; "" at the end."""
+        while True:
+            while self._at < len(self._text):
+                if self._text[self._at] not in _SPACE:
+                    return self._text[self._at]
+                self._at += 1
+            if not self._more():
+                return ""
+
+    def take(self, character: str) -> None:
+        """Pass a character over."""
+        if self.peek() != character:
+            raise ValueError(f"expected {character!r} at byte {self.place}")
+        self._at += 1
+
+    def take_separator(self, closing: str) -> None:
+        """Pass a comma over, which something must follow, or stop before the closing bracket."""
+        if self.peek() == closing:
+            return
+        self.take(",")
+        if self.peek() == closing:
+            raise ValueError(f"expected a value at byte {self.place}")
+
+    def value(self) -> Item:
+        """Return the next value, whatever it is."""
+        if not self.peek():
+            raise ValueError(f"cut at byte {self.place}")
+        value, end = self._decode()
+        while len(self._text) - end < _NUMBER_TAIL and self._more():
+            value, end = self._decode()  # a number goes on, perhaps
+        part = self._text[self._at : end]
+        if not part.isascii():
+            value = json.loads(part.encode("latin-1"))
+        item = Item("", self.place, len(part), value)
+        self._at = end
+        return item
+
+    def _decode(self) -> tuple[Any, int]:
+        while True:
+            try:
+                return self._decoder.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                is_open = error.msg.startswith(("Unterminated", "Invalid control"))
+                if not (is_open or error.pos > len(self._text) - _NEAR_END) or not self._more():
+                    raise ValueError(f"{error.msg} at byte {self._start + error.pos}") from None
+
+    def _more(self) -> bool:
+        """Read on, twice as much as is waiting; return whether there was something."""
+        waiting = len(self._text) - self._at
+        if waiting > MAX_ITEM_BYTES:
+            raise ValueError(f"an item at byte {self.place} has over {MAX_ITEM_BYTES} bytes")
+        chunk = self._file.read(max(_CHUNK_BYTES, waiting))
+        if not chunk:
+            return False  # and places in the text stay what they are
+        self._start += self._at
+        self._text = self._text[self._at :] + chunk.decode("latin-1")
+        self._at = 0
+        return True
