@@ -5,14 +5,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
-import torch
 
 from admlops.detection.config import NETWORK_INPUTS
-from admlops.models.detector import Detector
-from admlops.models.encoder import warm_inputs
+
+if TYPE_CHECKING:
+    from admlops.models.detector import Detector
 
 OPSET = 20
 """Within the ranges of all targets; ScatterElements with a maximum needs 18."""
@@ -25,12 +25,16 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 
 
-def export_onnx(detector: Detector, path: Path, opset: int = OPSET) -> onnx.ModelProto:
+def export_onnx(detector: "Detector", path: Path, opset: int = OPSET) -> onnx.ModelProto:
     """Write the network as ONNX and return it.
 
     Numbers of points and pillars are dynamic; nodes carry the path of their torch module; nothing
     in the file depends on when or where it was written.
     """
+    import torch
+
+    from admlops.models.encoder import warm_inputs
+
     num_points = torch.export.Dim("num_points", min=2, max=2**24)
     num_pillars = torch.export.Dim("num_pillars", min=2, max=2**24)
     network = detector.network.cpu().eval()

@@ -20,10 +20,8 @@ from admlops.export.audit import Audit, audit_model, require_supported
 from admlops.export.onnx_file import OPSET, export_onnx
 from admlops.export.operator_table import TARGETS, Target
 from admlops.files import digest_folder, write_atomically, write_folder_atomically
-from admlops.models.detector import build_detector
 from admlops.steps.step import Scores
 from admlops.structures.manifest import Manifest
-from admlops.training.model_folder import read_model
 
 AUDIT_FILE = "audit.json"
 MANIFEST_FILE = "manifest.json"
@@ -75,6 +73,9 @@ def export(inputs: ExportInputs, outputs: ExportOutputs, config: ExportConfig) -
             to do. The audit is written before.
         DataError: the model cannot be read.
     """
+    from admlops.models.detector import build_detector
+    from admlops.training.model_folder import read_model
+
     if config.random_weights and not (inputs.model / WEIGHTS_FILE).is_file():
         detector = build_detector(read_detector_config(inputs.model))
     else:

@@ -29,7 +29,6 @@ from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame
 from admlops.structures.manifest import Manifest
-from admlops.training.model_folder import read_model
 
 CANARY_FILE = "canary.json"
 _AP_IOU = 0.5
@@ -108,6 +107,8 @@ def verify(inputs: VerifyInputs, outputs: VerifyOutputs, config: VerifyConfig) -
             that is served was not built, or cannot run here.
         DataError: model, built folder or dataset cannot be read, or there are no clouds.
     """
+    from admlops.training.model_folder import read_model
+
     if bool(config.canary) != bool(config.stable):
         raise ConfigError("verify: canary and stable are two addresses; give both or neither")
     detector = read_model(inputs.model)

@@ -14,7 +14,10 @@ def test_the_environment_wins(monkeypatch):
 
 
 def test_the_steps_are_imported_without_torch():
-    """The policy only works if it is set before torch is imported."""
-    code = "import sys, admlops.steps.train, admlops.steps.predict; print('torch' in sys.modules)"
+    """The policy only works if it is set before torch is imported; and recipes name all steps."""
+    code = (
+        "import sys; from admlops.steps.step import STEPS, load_step; "
+        "[load_step(word) for word in STEPS]; print('torch' in sys.modules)"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert result.stdout.strip() == b"False"
