@@ -35,11 +35,17 @@ class Progress(Protocol):
     def show(self, name: str, num_bytes: int, total: int | None) -> None:
         """Show that `num_bytes` of `total` are there."""
 
+    def wait(self, name: str, reason: str, wait_s: float) -> None:
+        """Show why a file is asked for again in `wait_s` seconds."""
+
 
 class Silent:
     """Shows nothing."""
 
     def show(self, name: str, num_bytes: int, total: int | None) -> None:
+        """Do nothing."""
+
+    def wait(self, name: str, reason: str, wait_s: float) -> None:
         """Do nothing."""
 
 
@@ -138,7 +144,9 @@ def _receive_all(
                     f"{wanted.url}: gave up after {num_failures} tries that brought nothing new, "
                     f"at byte {part.num_bytes}; the last: {stop}. Run it again to continue"
                 ) from stop
-            around.sleep(around.retry.wait_s(num_failures, stop.asked_s))
+            wait_s = around.retry.wait_s(num_failures, stop.asked_s)
+            around.progress.wait(wanted.path.name, str(stop), wait_s)
+            around.sleep(wait_s)
 
 
 def _receive(

@@ -168,3 +168,8 @@ class _Bars:
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total)
         self._bars.update(self._tasks[name], completed=num_bytes, total=total)
+
+    def wait(self, name: str, reason: str, wait_s: float) -> None:
+        """Show why a file is asked for again in `wait_s` seconds."""
+        text = f"{name}: {reason}; again in {wait_s:.0f} s"
+        self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)

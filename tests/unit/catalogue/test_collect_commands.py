@@ -82,7 +82,10 @@ def test_fetch_and_fetch_again(monkeypatch, capsys, served, mirror, tmp_path) ->
     served.script += [cut(500), status(500, Retry_After="0")]
     arguments = ("fetch", "kitti-tracking", "--destination", destination, "--mirror", mirror)
     assert run(monkeypatch, *arguments, "--accept-licence", "--accepted-by", "A. Person") == 0
-    assert "num_fetched: 5" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "num_fetched: 5" in printed.out
+    assert "the connection broke" in printed.err
+    assert "the server answered 500; again in 1 s" in printed.err
     manifest = Manifest.read(destination / ".admlops" / "source.json", "source")
     assert manifest.licences == ("CC-BY-NC-SA-3.0",)
     assert manifest.digest == digest_folder(destination)
