@@ -55,7 +55,7 @@ SCREENING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "PRIV003",
         "info",
         "Every message of a stretch is in its clip, where images are blurred",
-        "Map the topic if it is a camera; name its type in privacy.harmless_types if it holds none",
+        "Map the topic if it is a camera; name its type in clip_types if it holds no image",
     ),
     (
         "TRIG001",

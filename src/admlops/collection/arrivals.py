@@ -12,6 +12,7 @@ from admlops.files import digest_file, digest_folder
 from admlops.recordings.bag_metadata import METADATA_FILE, read_metadata
 from admlops.recordings.mcap_file import MAGIC
 from admlops.recordings.recording import find_recordings
+from admlops.recordings.source import find_mapping
 
 DONE_SUFFIX = ".done"
 """An empty file of the recording's name and this says that the recording is complete."""
@@ -29,7 +30,7 @@ class Arrival:
 
     Attributes:
         path: its file or folder.
-        signature: what it looked like.
+        signature: what it, and the mapping beside it, looked like.
     """
 
     path: Path
@@ -37,7 +38,7 @@ class Arrival:
 
     def is_unchanged(self) -> bool:
         """Return whether it still looks the same."""
-        return sign(self.path) == self.signature
+        return _sign_with_mapping(self.path) == self.signature
 
     def digest(self) -> str:
         """Return the SHA-256 of its content."""
@@ -70,7 +71,7 @@ class Arrivals:
         for path in sorted(find_recordings(self.root)):
             signature = sign(path)
             if signature and (says_complete(path) or self._is_settled(path, signature)):
-                yield Arrival(path, signature)
+                yield Arrival(path, _sign_with_mapping(path))
 
     def _is_settled(self, path: Path, signature: Signature) -> bool:
         watched = sign(path.parent) if is_numbered(path) else signature
@@ -86,7 +87,10 @@ class Arrivals:
 
 def sign(path: Path) -> Signature:
     """Return the signature of a file, or of the files in a folder; empty if it has gone."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+    except FileNotFoundError:
+        return ()
     rows = []
     for file in files:
         try:
@@ -96,6 +100,12 @@ def sign(path: Path) -> Signature:
         if not file.is_dir():
             rows.append((file.name, status.st_size, status.st_mtime_ns))
     return tuple(rows)
+
+
+def _sign_with_mapping(path: Path) -> Signature:
+    mapping = find_mapping(path)
+    beside = () if mapping is None or mapping.parent == path else sign(mapping)
+    return sign(path) + beside
 
 
 def is_numbered(path: Path) -> bool:
@@ -111,6 +121,13 @@ def says_complete(path: Path) -> bool:
         return (path / METADATA_FILE).is_file() and _has_all_files(path)
     if is_numbered(path):
         return False
+    try:
+        return _ends_well(path)
+    except OSError:  # it has gone, or cannot be read: that shows when it has settled
+        return False
+
+
+def _ends_well(path: Path) -> bool:
     with path.open("rb") as file:
         if path.suffix == ".mcap":
             size = path.stat().st_size

@@ -24,11 +24,19 @@ class MessageBlur:
     the others, images of cameras that are not mapped among them, are left out.
     """
 
-    def __init__(self, blur: FrameBlur, config: RecordingConfig) -> None:
-        """Take what blurs, and which topics are which cameras."""
+    def __init__(
+        self, blur: FrameBlur, config: RecordingConfig, clip_types: tuple[str, ...] = ()
+    ) -> None:
+        """Take what blurs and what is known of messages.
+
+        Args:
+            blur: blurs images.
+            config: says which topics are which cameras.
+            clip_types: types that hold no image, beside those that are read.
+        """
         self._blur = blur
         self._cameras = {camera.topic: camera.sensor for camera in config.cameras}
-        self._harmless = {*DECODED_TYPES, *blur.config.harmless_types}.difference(_IMAGE_TYPES)
+        self._harmless = {*DECODED_TYPES, *clip_types}.difference(_IMAGE_TYPES)
 
     @property
     def provenance(self) -> str:

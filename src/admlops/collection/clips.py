@@ -1,128 +1,26 @@
-"""Clips: the wanted stretches of a drive as MCAP files of their own, within a storage budget."""
+"""Clips: the wanted stretches of a drive as MCAP files of their own."""
 
 import dataclasses
-import json
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mcap.writer import CompressionType, Writer
-from pydantic import Field
-
 from admlops.checks.findings import FindingLog
 from admlops.collection.clip_blur import MessageBlur
+from admlops.collection.clip_store import Clip, ClipStore
 from admlops.collection.following import TriggerFollower
-from admlops.collection.triggers import Rank, Window, choose_within
-from admlops.config import Config
+from admlops.collection.triggers import Window
 from admlops.errors import DataError
-from admlops.files import digest_file, write_atomically
-from admlops.recordings.decoding import CAMERA_INFO, DECODED_TYPES
+from admlops.files import digest_file
+from admlops.recordings.decoding import CAMERA_INFO
 from admlops.recordings.messages import RawMessage, Topic
-from admlops.recordings.recorder import message_definition
+from admlops.recordings.recorder import RosRecorder
 from admlops.recordings.stream import EventStream
 
-LEDGER_FILE = "clips.json"
-
-_CHUNK_BYTES = 2**20
 _MAX_LASTING = 256
 """Messages that are repeated at the start of a clip, at most."""
-
-
-class Clip(Config):
-    """One stretch that was kept."""
-
-    file: str
-    """Name of its file."""
-    digest: str
-    """SHA-256 of it."""
-    log: str
-    """The recording that it is from."""
-    start_ns: int
-    """Its begin, as asked for."""
-    end_ns: int
-    """Its end."""
-    value: float
-    """The greatest value of its triggers."""
-    fired: dict[str, int]
-    """At how many observations each trigger held."""
-    num_bytes: int = Field(ge=0)
-    """Size of the file."""
-    is_cut: bool = False
-    """Whether the buffer was too small for its begin."""
-    privacy: str = ""
-    """What was blurred in its images, and by which detector; empty where they are as recorded."""
-
-
-class Ledger(Config):
-    """What a folder of clips holds, and what went."""
-
-    clips: tuple[Clip, ...] = ()
-    """The clips, by log and start."""
-    dropped: tuple[Clip, ...] = ()
-    """Clips for which there was no room."""
-
-
-class ClipStore:
-    """A folder of clips within a budget; it is whole after a kill at any moment.
-
-    The ledger names what counts. A file appears before it is in the ledger and goes after it was
-    taken out, so that files that it does not name are left-overs; they go when it is opened.
-
-    Attributes:
-        folder: where the clips are.
-        ledger: what it holds.
-        log: which clips went, and which were cut (TRIG001, TRIG002).
-    """
-
-    def __init__(self, folder: Path, budget_bytes: int) -> None:
-        """Open a folder, or make it.
-
-        Raises:
-            DataError: its ledger cannot be read.
-        """
-        self.folder = folder
-        self.log = FindingLog()
-        self._budget_bytes = budget_bytes
-        path = folder / LEDGER_FILE
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self.ledger = Ledger.parse(json.loads(path.read_bytes()) if path.exists() else {})
-        except ValueError as error:
-            raise DataError(f"{path}: is damaged ({error})") from error
-        self._remove_unknown()
-
-    def add(self, clip: Clip) -> None:
-        """Take in a clip whose file is in the folder; the least valuable go if there is no room.
-
-        A clip that was taken in, or went, before is decided about anew.
-        """
-        if clip.is_cut:
-            what = "the buffer was too small for its begin"
-            self.log.add("TRIG002", f"{clip.log} at {clip.start_ns} ns", what)
-        dropped = [item for item in self.ledger.dropped if item.file != clip.file]
-        others = [item for item in self.ledger.clips if item.file != clip.file]
-        clips = sorted((*others, clip), key=lambda item: (item.log, item.start_ns))
-        ranked = [(Rank(c.value, -c.start_ns, c.log), c.num_bytes) for c in clips]
-        keep = choose_within(ranked, self._budget_bytes)
-        gone = [c for c, is_kept in zip(clips, keep, strict=True) if not is_kept]
-        for item in gone:
-            what = f"{item.num_bytes} bytes of value {item.value:g} found no room"
-            self.log.add("TRIG001", f"{item.log} at {item.start_ns} ns", what)
-        kept = [c for c, is_kept in zip(clips, keep, strict=True) if is_kept]
-        self.ledger = Ledger(clips=tuple(kept), dropped=(*dropped, *gone))
-        text = json.dumps(self.ledger.to_json_dict(), indent=2)
-        write_atomically(self.folder / LEDGER_FILE, text + "\n")
-        for item in gone:
-            (self.folder / item.file).unlink(missing_ok=True)
-
-    def _remove_unknown(self) -> None:
-        known = {clip.file for clip in self.ledger.clips}
-        for file in self.folder.iterdir():
-            is_clip = file.suffix == ".mcap" or file.name.startswith(".")
-            if is_clip and ".mcap" in file.name and file.name not in known:
-                file.unlink(missing_ok=True)
 
 
 @dataclass
@@ -334,26 +232,15 @@ class _OpenClip:
         self.is_given_up = False
         self._draft = path.with_name(f".{path.name}")
         self._file = self._draft.open("wb")
-        self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD)
-        self._writer.start(profile="", library="admlops")
-        self._channels: dict[Topic, int] = {}
+        self._recorder = RosRecorder(self._file, profile="")
 
     def write(self, message: RawMessage, log_time_ns: int) -> None:
         """Write a message as it is."""
-        topic = message.topic
-        if topic not in self._channels:
-            name, definition = _schema(topic)
-            kind = "ros1msg" if topic.encoding == "ros1" else "ros2msg"
-            schema = self._writer.register_schema(name, kind, definition)
-            self._channels[topic] = self._writer.register_channel(
-                topic.name, topic.encoding, schema
-            )
-        data = bytes(message.data)
-        self._writer.add_message(self._channels[topic], log_time_ns, data, log_time_ns)
+        self._recorder.copy(message.topic, log_time_ns, bytes(message.data))
 
     def finish(self) -> None:
         """Write index and footer; the file appears."""
-        self._writer.finish()  # type: ignore[no-untyped-call]
+        self._recorder.finish()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -364,11 +251,3 @@ class _OpenClip:
         self.is_given_up = True
         self._file.close()
         self._draft.unlink(missing_ok=True)
-
-
-def _schema(topic: Topic) -> tuple[str, bytes]:
-    """Return the type's name as its ROS version writes it, and its definition where it is known."""
-    name, definition = topic.type_name, b""
-    if name in DECODED_TYPES and topic.encoding == "cdr":
-        definition = message_definition(name).encode()
-    return (name.replace("/msg/", "/") if topic.encoding == "ros1" else name), definition

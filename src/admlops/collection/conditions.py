@@ -16,7 +16,6 @@ from admlops.collection.signals import Observation, Signal
 from admlops.config import Config
 from admlops.structures.boxes import Boxes
 
-
 ANY_CATEGORY = "any"
 """Stands for all categories."""
 

@@ -11,7 +11,8 @@ from admlops.analysis.requirement import RequirementCell
 from admlops.checks.findings import FindingLog
 from admlops.collection.calibration_check import CalibrationCheck, CalibrationConfig
 from admlops.collection.clip_blur import MessageBlur
-from admlops.collection.clips import ClipRecorder, ClipStore
+from admlops.collection.clip_store import ClipStore
+from admlops.collection.clips import ClipRecorder
 from admlops.collection.detector import Detect
 from admlops.collection.following import Look, Surroundings, TriggerFollower, find_windows
 from admlops.collection.privacy import FrameBlur
@@ -39,6 +40,7 @@ class Gates:
         calibration: how far it may be off.
         triggers: what is wanted.
         clips: where clips of it go.
+        clip_types: message types that clips keep although images are blurred.
         screening: what frames must show.
         blur: what is blurred.
         gaps: cells of the requirement that the dataset does not fill.
@@ -49,6 +51,7 @@ class Gates:
     calibration: CalibrationConfig | None = None
     triggers: TriggerConfig | None = None
     clips: ClipStore | None = None
+    clip_types: tuple[str, ...] = ()
     screening: ScreeningConfig | None = None
     blur: FrameBlur | None = None
     gaps: Sequence[RequirementCell] = ()
@@ -160,7 +163,7 @@ class Drive:
         events = EventStream(self.recording, config)
         if gates.clips is None:
             return find_windows(events, follower, check)
-        blur = None if gates.blur is None else MessageBlur(gates.blur, config)
+        blur = None if gates.blur is None else MessageBlur(gates.blur, config, gates.clip_types)
         recorder = ClipRecorder(events, follower, gates.clips, blur, self._clock_shift_ns())
         self.clips = tuple(clip.file for clip in recorder.run(check))
         self.log.merge(gates.clips.log)

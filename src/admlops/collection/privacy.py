@@ -5,8 +5,10 @@ PRIV001), and a detector that cannot be loaded is an error before the first fram
 """
 
 import dataclasses
+import hashlib
 import io
 import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Self
 
@@ -16,18 +18,15 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from admlops.checks.rules import find
-from admlops.collection.regions import (
-    RegionDetector,
-    Regions,
-    RememberingDetector,
-    open_detector,
-)
+from admlops.collection.regions import RegionDetector, Regions, open_detector
 from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.formats.source import FrameSource, ReadResult
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CameraImage, Frame
 
+_MAX_KNOWN = 2**16
+"""Images that are remembered, at some 200 bytes each; of longer drives some are judged twice."""
 _WIDE_MODES = ("I", "F")
 """Conversion to 8 bits would clip their values, and nothing would be seen."""
 _ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -78,9 +77,6 @@ class PrivacyConfig(Config):
     """Cells of the longer side of a blurred region: all that is left of it."""
     jpeg_quality: int = Field(default=92, ge=50, le=100)
     """Of images that were JPEG and are written anew."""
-    harmless_types: tuple[str, ...] = ()
-    """Message types that clips keep, for example can_msgs/msg/Frame: they hold no image. Those that
-    are read need not be named; messages of all other types are left out of clips."""
 
 
 class FrameBlur:
@@ -91,15 +87,18 @@ class FrameBlur:
 
         Args:
             config: what is blurred.
-            remembers: whether images come more than once, in frames and in clips.
+            remembers: whether images come more than once, in frames and in clips; the detector
+                is then asked once.
 
         Raises:
             ConfigError: it cannot be loaded, is not the one that is meant, or does not know a
                 category that is to be blurred.
         """
         self.config = config
-        detector = open_detector(config.kind, config.file)
-        self._detector: RegionDetector = RememberingDetector(detector) if remembers else detector
+        self._detector: RegionDetector = open_detector(config.kind, config.file)
+        self._known: OrderedDict[bytes, NDArray[np.int64]] | None = None
+        if remembers:
+            self._known = OrderedDict()
         if config.file_digest not in ("", self._detector.digest):
             raise ConfigError(
                 f"file_digest: {config.file} has the digest {self._detector.digest}, "
@@ -155,8 +154,7 @@ class FrameBlur:
         Raises:
             DataError: the detector cannot tell.
         """
-        regions = self._detector.detect(pixels.copy())
-        parts = parts_to_blur(regions, self.config, (pixels.shape[1], pixels.shape[0]))
+        parts = self._find_parts(pixels)
         if not len(parts):
             return None
         blurred = pixels.copy()
@@ -165,6 +163,23 @@ class FrameBlur:
                 blurred[top:bottom, left:right], self.config.num_cells
             )
         return blurred
+
+    def _find_parts(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Return (M, 4) left top right bottom of what is blurred."""
+        if self._known is None:
+            return self._look(pixels)
+        content = hashlib.sha256(str(pixels.shape).encode())
+        content.update(np.ascontiguousarray(pixels).data)
+        key = content.digest()
+        if key not in self._known:
+            self._known[key] = self._look(pixels)
+            if len(self._known) > _MAX_KNOWN:
+                self._known.popitem(last=False)
+        return self._known[key]
+
+    def _look(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        regions = self._detector.detect(pixels.copy())
+        return parts_to_blur(regions, self.config, (pixels.shape[1], pixels.shape[0]))
 
 
 class PrivateSource:

@@ -1,7 +1,5 @@
 """Detectors of regions in images that must be blurred: the interface, and how one is found."""
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -58,47 +56,6 @@ class RegionDetector(Protocol):
             DataError: it cannot tell; the frame is then refused. Any other error ends the run.
         """
         ...
-
-
-class RememberingDetector:
-    """Looks at every image once, where frames and clips of a drive show the same ones.
-
-    Attributes:
-        num_looks: how many images were given to the detector behind it.
-    """
-
-    def __init__(self, detector: RegionDetector, capacity: int = 2**16) -> None:
-        """Take a detector, and how many images are remembered: only where regions are."""
-        self.num_looks = 0
-        self._detector = detector
-        self._capacity = capacity
-        self._known: OrderedDict[bytes, Regions] = OrderedDict()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what the detector was made from."""
-        return self._detector.digest
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """All categories that it can find."""
-        return self._detector.categories
-
-    def detect(self, pixels: NDArray[np.uint8]) -> Regions:
-        """Return what is in an image of (H, W, 3) red green blue.
-
-        Raises:
-            DataError: the detector cannot tell; it is asked again the next time.
-        """
-        content = hashlib.sha256(str(pixels.shape).encode())
-        content.update(np.ascontiguousarray(pixels).data)
-        key = content.digest()
-        if key not in self._known:
-            self.num_looks += 1
-            self._known[key] = self._detector.detect(pixels)
-            if len(self._known) > self._capacity:
-                self._known.popitem(last=False)
-        return self._known[key]
 
 
 class OpenDetector(Protocol):

@@ -6,7 +6,7 @@ frame twice.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from admlops.analysis.coverage import measure_coverage
 from admlops.analysis.requirement import Requirement
 from admlops.collection.arrivals import Arrival, Arrivals
 from admlops.collection.calibration_check import CalibrationConfig
-from admlops.collection.clips import ClipStore
+from admlops.collection.clip_store import ClipStore
 from admlops.collection.detector import Detect, Detector, DetectorConfig, load_detector
 from admlops.collection.drive import Drive, Gates
 from admlops.collection.journal import Entry, Journal
@@ -28,7 +28,7 @@ from admlops.errors import ConfigError, DataError, ServiceError
 from admlops.files import OWN_FOLDER
 from admlops.formats.source import ReadOptions
 from admlops.lake.store import Dataset
-from admlops.recordings.recording import recording_name
+from admlops.recordings.recording import name_below
 from admlops.structures.finding import Finding
 
 JOURNAL_FOLDER = "watch"
@@ -60,6 +60,9 @@ class WatchConfig(Config):
     run in this process, or {kind: server, url} for a Triton server."""
     clips_folder: Path | None = None
     """Folder for clips of these stretches, outside the watched one; none are made without."""
+    clip_types: tuple[str, ...] = ()
+    """Message types without images, for example can_msgs/msg/Frame, that clips keep although
+    images are blurred; those that are read need not be named, and all others are left out."""
     requirement: Requirement | None = None
     """What the dataset must hold, for triggers that ask what is below it."""
     privacy: PrivacyConfig | None = None
@@ -111,6 +114,7 @@ class Watch:
         self.config = config
         self.stop = stop or threading.Event()
         self.journal = Journal(config.journal or root / OWN_FOLDER / JOURNAL_FOLDER)
+        self._open_clips()  # a wrong folder is told now
         self._blur: FrameBlur | None = None
         if config.privacy is not None:
             self._blur = FrameBlur(config.privacy, remembers=config.clips_folder is not None)
@@ -128,49 +132,55 @@ class Watch:
 
         Raises:
             ConfigError: another process watches with the same journal.
-            ServiceError: the object store failed, with `once`; otherwise it is tried again.
+            ServiceError: the object store, the detector's server or the file system failed, with
+                `once`, when all else is dealt with; otherwise it is tried again.
         """
         arrivals = Arrivals(self.root, self.config.settle_s, looks_once=once)
         with self.journal.locked():
             while not self.stop.is_set():
                 try:
-                    for entry in self._deal_with(arrivals):
-                        report(describe(entry))
+                    failures = list(self._look(arrivals, report))
                 except _StoppedError:
                     break
-                except ServiceError as error:
-                    if once:
-                        raise
-                    report(f"tried again in {self.config.poll_s:g} s: {error}")
+                if once and failures:
+                    raise failures[0]
                 if once:
                     return
+                for failure in failures:
+                    report(f"tried again in {self.config.poll_s:g} s: {failure}")
                 self.stop.wait(self.config.poll_s)
         report("stopped; what was not finished is done by the next watch")
 
-    def _deal_with(self, arrivals: Arrivals) -> Iterator[Entry]:
+    def _look(self, arrivals: Arrivals, report: Callable[[str], None]) -> Iterator[ServiceError]:
+        """Deal with all recordings that are complete, and yield what kept from doing so."""
         for arrival in arrivals.complete():
             self._check_stop()
             path = str(arrival.path.relative_to(self.root))
             if self.journal.knows(path, arrival.signature):
                 continue
-            digest = arrival.digest()
-            known = self.journal.find(digest)
-            facts: dict[str, object] = {
-                "digest": digest,
-                "path": path,
-                "signature": arrival.signature,
-            }
             try:
-                if known is not None:
-                    entry = Entry.parse({**facts, "outcome": "repeated", "log": known.log})
-                else:
-                    entry = self._ingest(arrival, facts)
+                entry = self._deal_with(arrival, path)
             except _ChangedError:
                 continue
+            except ServiceError as error:
+                yield error
+                continue
+            except OSError as error:
+                if arrival.is_unchanged():
+                    yield ServiceError(f"{arrival.path}: {error}")
+                continue
             self.journal.write(entry)
-            yield entry
+            report(describe(entry))
 
-    def _ingest(self, arrival: Arrival, facts: dict[str, object]) -> Entry:
+    def _deal_with(self, arrival: Arrival, path: str) -> Entry:
+        digest = arrival.digest()
+        facts = {"digest": digest, "path": path, "signature": arrival.signature}
+        known = self.journal.find(digest)
+        if known is not None and known.outcome == "ingested":
+            return Entry.parse({**facts, "outcome": "repeated", "log": known.log})
+        return self._ingest(arrival, facts)
+
+    def _ingest(self, arrival: Arrival, facts: Mapping[str, object]) -> Entry:
         def check() -> None:
             self._check_stop()
 
@@ -178,11 +188,12 @@ class Watch:
             if not arrival.is_unchanged():
                 raise _ChangedError
 
-        name = log_name(arrival.path, self.root)
+        name = name_below(arrival.path, self.root)
         dataset = Dataset.create(self.config.lake_uri, licences=self.config.licences)
+        gates = self._gates(dataset)
         try:
-            drive = Drive(arrival.path, name, self._gates(dataset))
-        except DataError as error:
+            drive = Drive(arrival.path, name, gates)
+        except (DataError, ConfigError) as error:  # of the recording, or of the mapping beside it
             check_whole()
             found = {"rules": {"REC001": 1}, "findings": (str(error),)}
             return Entry.parse({**facts, **found, "outcome": "refused", "log": name})
@@ -212,20 +223,24 @@ class Watch:
         asked = {} if self._detector is None else {"detector": self._detector.provenance}
         return blurred | asked
 
+    def _open_clips(self) -> ClipStore | None:
+        folder, triggers = self.config.clips_folder, self.config.triggers
+        if folder is None or triggers is None:
+            return None
+        return ClipStore(folder, triggers.budget_bytes)
+
     def _gates(self, dataset: Dataset) -> Gates:
         config = self.config
         gaps = []
         if config.triggers is not None and config.triggers.need_gaps and config.requirement:
             coverage = measure_coverage(dataset, config.requirement)
             gaps = [gap.cell for gap in coverage.gaps]
-        clips = None
-        if config.clips_folder is not None and config.triggers is not None:
-            clips = ClipStore(config.clips_folder, config.triggers.budget_bytes)
         return Gates(
             options=ReadOptions(cameras=config.cameras),
             calibration=config.calibration,
             triggers=config.triggers,
-            clips=clips,
+            clips=self._open_clips(),
+            clip_types=config.clip_types,
             screening=config.screening,
             blur=self._blur,
             gaps=gaps,
@@ -235,12 +250,6 @@ class Watch:
     def _check_stop(self) -> None:
         if self.stop.is_set():
             raise _StoppedError
-
-
-def log_name(path: Path, root: Path) -> str:
-    """Return a recording's name in the lake: its path below the folder, without its suffix."""
-    folders = path.relative_to(root).parts[:-1]
-    return "-".join((*folders, recording_name(path)))
 
 
 def describe(entry: Entry) -> str:
@@ -259,7 +268,7 @@ def describe(entry: Entry) -> str:
     )
 
 
-def _entry(drive: Drive, facts: dict[str, object], version: int) -> Entry:
+def _entry(drive: Drive, facts: Mapping[str, object], version: int) -> Entry:
     ordered: list[Finding] = drive.log.ordered()
     return Entry.parse(
         {

@@ -23,6 +23,7 @@ from admlops.geometry.trajectory import Trajectory
 from admlops.recordings import decoding, encoding
 from admlops.recordings.config import MAPPING_FILE
 from admlops.recordings.encoding import frame_of
+from admlops.recordings.messages import Topic
 from admlops.structures.frame import Frame, LidarSweep
 
 EGO_FRAME, GLOBAL_FRAME = "base_link", "odom"
@@ -36,31 +37,42 @@ _CHUNK_BYTES = 2**20
 
 
 class RosRecorder:
-    """Writes ROS 2 messages into one MCAP file; topics appear with their first message."""
+    """Writes messages into one MCAP file; topics appear with their first message."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        """Start a recording in an open file."""
+    def __init__(self, file: IO[bytes], profile: str = "ros2") -> None:
+        """Start a recording in an open file; "ros2" promises that all messages are ROS 2's."""
         self._writer = Writer(file, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD)
-        self._writer.start(profile="ros2", library="admlops")
-        self._schemas: dict[str, int] = {}
-        self._channels: dict[str, int] = {}
+        self._writer.start(profile=profile, library="admlops")
+        self._schemas: dict[tuple[str, str], int] = {}
+        self._channels: dict[Topic, int] = {}
 
     def write(self, topic: str, type_name: str, time_ns: int, data: bytes) -> None:
-        """Write one message, received at the time at which it was measured."""
+        """Write one ROS 2 message, received at the time at which it was measured."""
+        self.copy(Topic(topic, type_name, "cdr"), time_ns, data)
+
+    def copy(self, topic: Topic, time_ns: int, data: bytes) -> None:
+        """Write one message of any kind; types that are not read here have no definition."""
         if topic not in self._channels:
-            if type_name not in self._schemas:
-                definition = message_definition(type_name).encode()
-                self._schemas[type_name] = self._writer.register_schema(
-                    type_name, "ros2msg", definition
-                )
+            key = (topic.type_name, topic.encoding)
+            if key not in self._schemas:
+                self._schemas[key] = self._writer.register_schema(*_schema(topic))
             self._channels[topic] = self._writer.register_channel(
-                topic, "cdr", self._schemas[type_name]
+                topic.name, topic.encoding, self._schemas[key]
             )
         self._writer.add_message(self._channels[topic], time_ns, data, time_ns)
 
     def finish(self) -> None:
         """Write index and footer."""
         self._writer.finish()  # type: ignore[no-untyped-call]
+
+
+def _schema(topic: Topic) -> tuple[str, str, bytes]:
+    """Return a type's name as its ROS version writes it, the kind and text of its definition."""
+    if topic.encoding == "ros1":
+        return topic.type_name.replace("/msg/", "/"), "ros1msg", b""
+    is_known = topic.encoding == "cdr" and topic.type_name in decoding.DECODED_TYPES
+    definition = message_definition(topic.type_name) if is_known else ""
+    return topic.type_name, "ros2msg", definition.encode()
 
 
 def message_definition(type_name: str) -> str:

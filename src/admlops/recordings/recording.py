@@ -187,6 +187,12 @@ def recording_name(path: Path) -> str:
     return path.name if path.is_dir() else _stem(path)
 
 
+def name_below(path: Path, root: Path) -> str:
+    """Return a recording's name by its place below a folder, whose parts are joined by "-"."""
+    folders = path.relative_to(root).parts[:-1]
+    return "-".join((*folders, recording_name(path)))
+
+
 def find_recordings(root: Path, max_depth: int = 16) -> list[Path]:
     """Return every recording at or below a path: files, and folders of files that go together.
 
@@ -235,6 +241,8 @@ def _entries(folder: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     try:
         with os.scandir(folder) as found:
             entries = [(Path(item.path), item.is_dir(follow_symlinks=False)) for item in found]
+    except FileNotFoundError:  # it has gone since its parent was listed
+        return (), ()
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
     files = [path for path, is_dir in entries if _kind(path) in SUFFIXES and path.is_file()]

@@ -12,7 +12,12 @@ from admlops.recordings.config import MAPPING_FILE, RecordingConfig
 from admlops.recordings.frames import FrameBuilder, plan_frames
 from admlops.recordings.index import index_recording
 from admlops.recordings.quality import RecordingQuality, measure_quality
-from admlops.recordings.recording import Recording, find_recordings, open_recording
+from admlops.recordings.recording import (
+    Recording,
+    find_recordings,
+    name_below,
+    open_recording,
+)
 from admlops.recordings.rig import build_rig
 from admlops.recordings.stream import complete, survey
 from admlops.structures.finding import Finding
@@ -32,10 +37,14 @@ def load_mapping(root: Path) -> RecordingConfig:
     Raises:
         ConfigError: the file holds a wrong field.
     """
-    for folder in (root, root.parent):
-        if (folder / MAPPING_FILE).is_file():
-            return RecordingConfig.load(folder / MAPPING_FILE)
-    return RecordingConfig()
+    path = find_mapping(root)
+    return RecordingConfig() if path is None else RecordingConfig.load(path)
+
+
+def find_mapping(root: Path) -> Path | None:
+    """Return the mapping's file in or beside a recording, if there is one."""
+    paths = (folder / MAPPING_FILE for folder in (root, root.parent))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def examine(
@@ -104,7 +113,7 @@ class RecordingSource:
         try:
             recording = open_recording(path)
             if recording.name in names:
-                recording.name = "-".join(path.relative_to(self.root).with_suffix("").parts)
+                recording.name = name_below(path, self.root)
             names.add(recording.name)
             with recording:
                 builder, quality = examine(recording, config, options)

@@ -7,7 +7,8 @@ import pytest
 from hand_drives import START_NS, S, write_drive
 
 from admlops.analysis.requirement import RequirementCell
-from admlops.collection.clips import Clip, ClipRecorder, ClipStore
+from admlops.collection.clip_store import Clip, ClipStore
+from admlops.collection.clips import ClipRecorder
 from admlops.collection.conditions import Judge, ground_distances_m, is_inside
 from admlops.collection.following import Surroundings, TriggerFollower, find_windows
 from admlops.collection.signals import Observation, SignalTracker
@@ -339,6 +340,16 @@ def test_left_overs_of_a_killed_run_go(tmp_path):
     (tmp_path / "clips.json").write_text("{")
     with pytest.raises(DataError, match=r"clips\.json: is damaged"):
         ClipStore(tmp_path, 100)
+    (tmp_path / "clips.json").write_text('{"clips": 3}')
+    with pytest.raises(DataError, match=r"clips\.json: is damaged"):
+        ClipStore(tmp_path, 100)
+
+
+def test_a_folder_of_recordings_is_no_folder_of_clips(tmp_path):
+    (tmp_path / "drive-1.mcap").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"holds drive-1\.mcap and no clips\.json"):
+        ClipStore(tmp_path, 100)
+    assert (tmp_path / "drive-1.mcap").read_bytes() == b"mine"
 
 
 def test_triggers_come_from_yaml(tmp_path):

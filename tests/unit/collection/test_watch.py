@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 from hand_drives import write_drive
 
-from admlops.collection.arrivals import Arrivals, says_complete
-from admlops.collection.watch import Watch, WatchConfig, log_name
-from admlops.errors import ConfigError
+from admlops.collection.arrivals import Arrival, Arrivals, says_complete
+from admlops.collection.triggers import TriggerConfig
+from admlops.collection.watch import Watch, WatchConfig
+from admlops.errors import ConfigError, ServiceError
 from admlops.lake.store import Dataset
+from admlops.recordings.recording import name_below
+from admlops.structures.boxes import Boxes
 from admlops.structures.manifest import Manifest
 
 NUM_FRAMES = 12
@@ -168,6 +171,60 @@ def test_refused_recordings_are_told_once_and_read_again_when_they_change(drives
     assert list(frames_by_log(tmp_path)) == ["gap"]
 
 
+def test_a_mended_mapping_makes_a_refused_recording_read_again(tmp_path):
+    watch = make_watch(tmp_path)
+    write_drive(watch.root / "gap.mcap", STEADY, period_s=1.5)
+    mapping = watch.root / "admlops_recording.yaml"
+    mapping.write_text("accept_por: true")
+    (line,) = look(watch)
+    assert "refused (REC001 1)" in line
+    assert "accept_por" in line
+    assert look(watch) == []
+    mapping.write_text("accept_poor: true")
+    assert "gap.mcap: refused" not in look(watch)[0]
+    assert list(frames_by_log(tmp_path)) == ["gap"]
+    mapping.write_text("accept_poor: false")
+    assert look(make_watch(tmp_path)) == ["gap.mcap: the same content as gap, not ingested again"]
+
+
+def test_what_fails_is_tried_again_and_holds_nothing_else_up(drives, tmp_path):
+    failures = iter([ServiceError("Triton at far:8001: away")])
+
+    def detect(_):
+        for failure in failures:
+            raise failure
+        return Boxes.empty()
+
+    watch = make_watch(tmp_path)
+    triggers = {"triggers": [{"name": "n", "when": {"none_of": [{"category": "car"}]}}]}
+    config = watch.config.replace(triggers=TriggerConfig.parse(triggers))
+    for drive in drives[:2]:
+        shutil.copy(drive, watch.root)
+    watch = Watch(watch.root, config.replace(clips_folder=tmp_path / "clips"), detect)
+    lines = []
+    with pytest.raises(ServiceError, match="Triton at far:8001: away"):
+        watch.run(once=True, report=lines.append)
+    assert [line.split(":")[0] for line in lines] == ["drive-b.mcap"]
+    assert set(frames_by_log(tmp_path)) == {"drive-b"}
+    assert {file.name.split("-1")[0] for file in (tmp_path / "clips").glob("*.mcap")} == {"drive-b"}
+    assert len(look(watch)) == 1
+    assert set(frames_by_log(tmp_path)) == {"drive-a", "drive-b"}
+
+
+def test_a_file_that_cannot_be_read_is_told_until_it_can(drives, tmp_path, monkeypatch):
+    watch = make_watch(tmp_path)
+    shutil.copy(drives[0], watch.root)
+
+    def fail(*_):
+        raise PermissionError(13, "Permission denied", "drive-a.mcap")
+
+    monkeypatch.setattr(Arrival, "digest", fail)
+    with pytest.raises(ServiceError, match=r"drive-a\.mcap: .*Permission denied"):
+        look(watch)
+    monkeypatch.undo()
+    assert len(look(watch)) == 1
+
+
 def test_triggers_choose_frames_and_make_clips_and_screening_drops(tmp_path):
     speeds = [12.0] * 40 + [12.0 - 0.5 * i for i in range(1, 11)] + [7.0] * 40
     trigger = {"name": "brake", "when": {"signal": "acceleration_mps2", "below": -3}}
@@ -215,6 +272,10 @@ def test_settings_are_checked_before_the_first_recording(tmp_path, changes, reas
 
 def test_clips_are_not_watched_and_journals_not_shared(tmp_path):
     triggers = {"triggers": [{"name": "n", "when": {"tag": "night"}}]}
+    (tmp_path / "drives").mkdir()
+    (tmp_path / "drives" / "drive.mcap").touch()
+    with pytest.raises(ConfigError, match="name a folder for clips alone"):
+        make_watch(tmp_path, triggers=triggers, clips_folder=tmp_path / "drives")
     with pytest.raises(ConfigError, match="must lie outside"):
         make_watch(tmp_path, triggers=triggers, clips_folder=tmp_path / "incoming" / "clips")
     first, second = make_watch(tmp_path), make_watch(tmp_path)
@@ -226,9 +287,9 @@ def test_names_come_from_paths(tmp_path):
     (tmp_path / "2024.01.05").mkdir()
     file = tmp_path / "2024.01.05" / "drive.mcap.zstd"
     file.touch()
-    assert log_name(file, tmp_path) == "2024.01.05-drive"
-    assert log_name(file.parent, tmp_path) == "2024.01.05"
-    assert log_name(tmp_path / "10.30.00.mcap", tmp_path) == "10.30.00"
+    assert name_below(file, tmp_path) == "2024.01.05-drive"
+    assert name_below(file.parent, tmp_path) == "2024.01.05"
+    assert name_below(tmp_path / "10.30.00.mcap", tmp_path) == "10.30.00"
 
 
 def test_conditions_of_a_drive_are_found_by_its_file_or_its_log(drives, tmp_path):
