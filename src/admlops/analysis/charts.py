@@ -8,9 +8,15 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from admlops.analysis.coverage import Coverage, CoverageCell
 from admlops.analysis.distributions import Distributions, SizeQuantiles
-from admlops.analysis.drawing import add_legend, as_svg, colours_of, draw_stacked_bars, drawing
+from admlops.analysis.drawing import (
+    add_legend,
+    as_svg,
+    colours_of,
+    draw_stacked_bars,
+    drawing,
+)
 from admlops.analysis.drives import CoOccurrence, Drives
-from admlops.analysis.histogram import Histogram
+from admlops.analysis.histogram import OTHERS, Histogram
 
 _MANY = 8
 _SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#9fc5e8"])
@@ -35,12 +41,24 @@ def draw_histogram(histogram: Histogram) -> str:
             axes.margins(y=0.12)
         else:
             shown = _last_used(histogram)
-            series = {name: counts[:shown] for name, counts in histogram.counts.items()}
+            series = {name: counts[:shown] for name, counts in largest_series(histogram).items()}
             draw_stacked_bars(axes, histogram.labels[:shown], series)
             add_legend(figure, axes)
         axes.set_title(histogram.title)
         axes.set_xlabel(histogram.unit)
         return as_svg(figure)
+
+
+def largest_series(histogram: Histogram) -> dict[str, tuple[int, ...]]:
+    """Return the series by name; where they are more than can be told apart, the rest as one."""
+    counts = histogram.counts
+    if len(counts) <= _MANY:
+        return counts
+    order = sorted(counts, key=lambda name: (-sum(counts[name]), name))
+    rest = np.sum([counts[name] for name in order[_MANY - 1 :]], axis=0)
+    return {name: counts[name] for name in sorted(order[: _MANY - 1])} | {
+        OTHERS: tuple(rest.tolist())
+    }
 
 
 def _last_used(histogram: Histogram) -> int:

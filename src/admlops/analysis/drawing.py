@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from admlops.analysis.histogram import OTHERS
+
 INK = "#1f2933"
 MUTED = "#7b8794"
 GRID = "#e4e7eb"
@@ -26,8 +28,18 @@ CATEGORY_COLOURS: Mapping[str, str] = {
     "labelled": "#2563eb",
     "unlabelled": "#cbd2d9",
     "frames": "#2563eb",
+    OTHERS: "#cbd2d9",
 }
-OTHER_COLOURS = ("#64748b", "#b45309", "#4d7c0f", "#be123c", "#4338ca", "#0f766e")
+OTHER_COLOURS = (
+    "#64748b",
+    "#b45309",
+    "#4d7c0f",
+    "#be123c",
+    "#4338ca",
+    "#0f766e",
+    "#d4a017",
+    "#7dd3fc",
+)
 _STYLE = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from admlops.analysis.histogram import Histogram, bin_sql, make_histogram, span_labels
+from admlops.analysis.histogram import OTHERS, Histogram, bin_sql, make_histogram, span_labels
+from admlops.analysis.visibility import count_views
 from admlops.config import Config
 from admlops.lake.store import Dataset
 
@@ -61,7 +62,7 @@ def describe_drives(dataset: Dataset) -> Drives:
         _speeds(dataset),
         _hours(dataset),
         _tracks(dataset),
-        _views(dataset),
+        count_views(dataset),
         _image_boxes(dataset),
         _categories_by_source(dataset),
     )
@@ -113,15 +114,6 @@ def _tracks(dataset: Dataset) -> Histogram:
     return make_histogram("track_length", title, unit, span_labels(TRACK_EDGES), table)
 
 
-def _views(dataset: Dataset) -> Histogram:
-    table = dataset.query(
-        "SELECT CASE WHEN left_px IS NULL THEN 1 ELSE 0 END AS bin, category AS series, "
-        "count(*) AS n FROM boxes GROUP BY ALL"
-    )
-    labels = ("in its image", "outside")
-    return make_histogram("front_camera", "Boxes by the front camera's view", "", labels, table)
-
-
 def _image_boxes(dataset: Dataset) -> Histogram:
     table = dataset.query(
         "SELECT category AS bin, 'boxes' AS series, count(*) AS n FROM boxes_2d "
@@ -150,8 +142,8 @@ def _by_category(key: str, title: str, table: pa.Table) -> Histogram:
     """Return a histogram of the largest categories, the others together."""
     totals = table.group_by("bin").aggregate([("n", "sum")]).sort_by([("n_sum", "descending")])
     largest = totals["bin"].to_pylist()[:MAX_CATEGORIES]
-    shown = [name if name in largest else "others" for name in table["bin"].to_pylist()]
-    labels = sorted(largest) + (["others"] if len(totals) > len(largest) else [])
+    shown = [name if name in largest else OTHERS for name in table["bin"].to_pylist()]
+    labels = sorted(largest) + ([OTHERS] if len(totals) > len(largest) else [])
     table = table.set_column(table.column_names.index("bin"), "bin", pa.array(shown, pa.string()))
     return make_histogram(key, title, "category", labels, table)
 

@@ -7,6 +7,9 @@ import pyarrow as pa
 
 from admlops.config import Config
 
+OTHERS = "others"
+"""Stands for all that is not shown on its own."""
+
 
 class Histogram(Config):
     """Counts by bin, one series per category (or one series for all)."""

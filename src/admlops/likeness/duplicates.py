@@ -42,8 +42,9 @@ class DuplicateRule(Config):
     max_changed_share: float = Field(default=0.08, ge=0, le=0.1)
     """Share of the bits set in either thumbnail (256 of an image, 256 of a cloud) that may have
     changed. Another encoding changes 0.05; a tenth of a second of driving 0.1 and more."""
-    max_changed_share_standing: float = Field(default=0.2, ge=0, le=1)
-    """The same where the poses of one scene say that the vehicle stands, and others drive by."""
+    max_changed_share_standing: float = Field(default=0.12, ge=0, le=1)
+    """The same where the poses of one scene say that the vehicle stands, and others drive by.
+    Somebody who walks past a camera changes 0.15."""
     max_move_m: float = Field(default=0.5, ge=0)
     """A vehicle that moved no farther stands. Frames of one scene that are farther apart are no
     duplicates, whatever they look like."""

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 from admlops.analysis.analysis import Analysis, analyze_dataset, render_analysis
+from admlops.analysis.charts import largest_series
 from admlops.analysis.coverage import measure_coverage, request_collection
 from admlops.analysis.distributions import count_distributions
 from admlops.analysis.drives import describe_drives
+from admlops.analysis.histogram import Histogram
 from admlops.analysis.requirement import Requirement, RequirementRow
+from admlops.analysis.visibility import views_of_boxes
 from admlops.errors import ConfigError
+from admlops.geometry.pose import make_transform, rotation_about_z
 from admlops.lake.store import Dataset
 from admlops.steps.analyze import AnalyzeConfig, AnalyzeInputs, AnalyzeOutputs, analyze
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import Frame, FrameKey
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey
 
 
 def _frame(index: int, names: list[str] | None, ranges_m=(), tags=("clear",), **more) -> Frame:
@@ -186,7 +190,7 @@ def test_drives_by_hand(tmp_path: Path) -> None:
         "car": (0, 2, 0, 0, 0, 0, 0),
         "person": (0, 1, 0, 0, 0, 0, 0),
     }
-    assert by_name["front_camera"].counts["car"] == (0, 6)
+    assert by_name["camera_views"].counts["car"] == (0, 0, 0, 0, 6)
     assert by_name["sources"].counts == {"a": (3, 3), "b": (3, 0)}
     assert "category_2d" not in by_name
     assert [(item.source, item.num_frames, item.num_boxes) for item in found.sources] == [
@@ -201,3 +205,31 @@ def test_nothing_is_known_of_drives_in_an_empty_dataset(tmp_path: Path) -> None:
     found = describe_drives(Dataset.create(str(tmp_path / "lake")))
     assert (found.histograms, found.sources) == ((), ())
     assert found.co_occurrence.categories == ()
+
+
+def test_views_of_boxes_by_hand() -> None:
+    """A front camera of 90 degrees, one to the left, and boxes ahead, to the left and behind."""
+    ahead = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
+    left = make_transform(rotation_about_z(np.pi / 2), [0.0, 0.0, 0.0]) @ ahead
+    matrix = np.array([[50.0, 0, 50], [0, 50, 50], [0, 0, 1]])
+    cameras = [
+        CameraImage(CalibratedSensor(name, "camera", pose, matrix), b"", 100, 100)
+        for name, pose in (("front", ahead), ("left", left))
+    ]
+    center = [[20.0, 0, 1], [0, 20, 1], [14, 14, 1], [-20, 0, 1]]
+    boxes = Boxes.make(np.array(center), np.ones((4, 3)), np.zeros(4), ["car"] * 4)
+    both = Frame(FrameKey("a", "", 0), "", np.eye(4), camera=cameras[0], boxes=boxes)
+    both = dataclasses.replace(both, other_cameras=(cameras[1],))
+    front = dataclasses.replace(both, other_cameras=(), boxes=boxes.select(np.array([1, 0])))
+    blind = dataclasses.replace(both, camera=None, other_cameras=())
+    unlabelled = dataclasses.replace(both, boxes=None)
+    found = views_of_boxes([both, front, blind, unlabelled])
+    # the box at 45 degrees is at the rim of both images
+    assert [views.tolist() for views in found] == [[1, 1, 2, 0], [0, 1], [-1, -1, -1, -1], []]
+
+
+def test_categories_beyond_the_colours_are_drawn_as_one() -> None:
+    counts = {f"kind {number}": (number, 1) for number in range(12)}
+    shown = largest_series(Histogram(name="", title="", unit="", labels=("a", "b"), counts=counts))
+    assert list(shown) == [f"kind {number}" for number in (10, 11, 5, 6, 7, 8, 9)] + ["others"]
+    assert shown["others"] == (0 + 1 + 2 + 3 + 4, 5)
