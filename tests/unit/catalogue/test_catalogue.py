@@ -3,6 +3,15 @@ import pytest
 from admlops.catalogue.entry import DatasetEntry
 from admlops.catalogue.reading import find_entry, load_catalogue, parse_entry, select_entries
 from admlops.errors import ConfigError
+from admlops.formats.argoverse2 import source as argoverse2
+from admlops.formats.bdd100k import source as bdd100k
+from admlops.formats.kitti import reader as kitti
+from admlops.formats.kitti.reader import type_name
+from admlops.formats.kitti_tracking.source import SITTING
+from admlops.formats.nuscenes import source as nuscenes
+from admlops.formats.once import sequence as once
+from admlops.formats.voc import source as voc
+from admlops.formats.waymo import labels as waymo
 
 NAMES = {
     "argoverse2-sensor",
@@ -20,6 +29,16 @@ NAMES = {
     "pandaset",
     "voc",
     "waymo",
+}
+KITTI = {"kitti_object", "kitti_raw", "kitti_tracking"}
+TABLES = {
+    "argoverse2": set(argoverse2.CATEGORIES),
+    "bdd100k": set(bdd100k.CATEGORIES),
+    "nuscenes": set(nuscenes.CATEGORIES),
+    "once": set(once.CATEGORIES),
+    "voc": set(voc.CATEGORIES),
+    "waymo": set(waymo.CATEGORIES),
+    **{name: {*kitti.CATEGORIES, *SITTING} for name in KITTI},
 }
 
 
@@ -40,6 +59,16 @@ def test_facts_of_an_entry_agree_with_each_other(name: str) -> None:
     known = [file.num_bytes for file in entry.files]
     if all(known) and entry.size.gigabytes:
         assert sum(n or 0 for n in known) / 1e9 == pytest.approx(entry.size.gigabytes, abs=0.06)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_reader_of_an_entry_knows_its_categories(name: str) -> None:
+    """KITTI's `DontCare` are regions, no category; COCO's files name their categories."""
+    entry = find_entry(name)
+    names = set(entry.categories) - {"DontCare"}
+    if entry.format in KITTI:
+        names = {type_name(name) for name in names}
+    assert names <= TABLES.get(entry.format or "", names)
 
 
 def test_commercial_use_must_be_known_to_be_permitted() -> None:

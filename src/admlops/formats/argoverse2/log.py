@@ -1,4 +1,10 @@
-"""What an Argoverse 2 log says beside its sensor data: calibration, poses and boxes."""
+"""What an Argoverse 2 log says beside its sensor data: calibration, poses and boxes.
+
+Argoverse's vehicle frame has its origin in the middle of the rear axle, about 33 cm over the road;
+our ego frame lies below it on the road. Images are rectified: the coefficients beside the focal
+lengths are of the lens before that, and are passed over, as the publisher's own code does.
+Source: the maintainers in issues 286 of argoverse-api (height), 219 and 226 of av2-api (lens).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,13 +15,17 @@ from numpy.typing import NDArray
 
 from admlops.formats.argoverse2.tables import POSE, SIZE, Columns, parse_table, transforms_of
 from admlops.formats.reading import FrameReading
+from admlops.geometry.pose import invert, make_transform
 from admlops.structures.boxes import Boxes
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor
 
 FRONT = "ring_front_center"
+AXLE_HEIGHT_M = 0.33
+"""Of Argoverse's origin over the road."""
+EGO_FROM_VEHICLE = make_transform(np.eye(3), [0.0, 0.0, AXLE_HEIGHT_M])
 _POSES = dict.fromkeys(POSE, float)
-_LENS = ("fx_px", "fy_px", "cx_px", "cy_px", "k1", "k2", "k3")
+_LENS = ("fx_px", "fy_px", "cx_px", "cy_px")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,9 @@ def read_log(folder: Path, root: Path) -> Log:
     if poses is not None:
         transforms = _transforms(poses, folder / "city_SE3_egovehicle.feather", reading, "READ012")
         times = poses["timestamp_ns"].tolist()
-        log_poses = None if transforms is None else dict(zip(times, transforms, strict=True))
+        if transforms is not None:
+            city_from_ego = transforms @ invert(EGO_FROM_VEHICLE)
+            log_poses = dict(zip(times, city_from_ego, strict=True))
     return Log(
         cameras=_read_cameras(folder / "calibration", reading),
         city_from_ego=log_poses,
@@ -94,13 +106,13 @@ def _read_cameras(folder: Path, reading: FrameReading) -> Mapping[str, Calibrate
     place_of = dict(zip(places["sensor_name"], transforms, strict=True))
     cameras = {}
     for row, name in enumerate(lenses["sensor_name"]):
-        fx, fy, cx, cy, k1, k2, k3 = (float(lenses[column][row]) for column in _LENS)
+        fx, fy, cx, cy = (float(lenses[column][row]) for column in _LENS)
         if name not in place_of or fx <= 0 or fy <= 0:
             reading.note("READ005", lens_file, f"camera {name} has no place or no focal length")
             return None
         matrix = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-        lens = np.array([k1, k2, 0.0, 0.0, k3])
-        cameras[str(name)] = CalibratedSensor(str(name), "camera", place_of[name], matrix, lens)
+        place = EGO_FROM_VEHICLE @ place_of[name]
+        cameras[str(name)] = CalibratedSensor(str(name), "camera", place, matrix)
     return cameras
 
 
@@ -110,7 +122,7 @@ def _boxes(columns: Columns, path: Path, reading: FrameReading) -> Mapping[int, 
     if transforms is None:
         return None
     every = Boxes.make(
-        transforms[:, :3, 3],
+        transforms[:, :3, 3] + EGO_FROM_VEHICLE[:3, 3],
         np.column_stack([columns[name] for name in SIZE]).reshape(-1, 3),
         np.arctan2(transforms[:, 1, 0], transforms[:, 0, 0]),
         columns["category"],

@@ -1,12 +1,14 @@
 """Argoverse 2 sensor logs: merged lidar sweeps, nine cameras, poses, tracks.
 
-The ego frame is Argoverse's vehicle frame: x forward, y left, z up, its origin in the middle of
-the rear axle. Sweeps are motion compensated by the publisher and stand in that frame.
+Sweeps are motion compensated by the publisher and stand in the vehicle's frame, which is our ego
+frame but for its height over the road. Cameras expose at other times than the lidar: their place is
+that at their own exposure, seen from the ego frame of the sweep.
 Source: Wilson et al., "Argoverse 2", NeurIPS Datasets and Benchmarks 2021, and the user guide.
 """
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,16 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.errors import DataError
-from admlops.formats.argoverse2.log import FRONT, Log, read_log
+from admlops.formats.argoverse2.log import (
+    AXLE_HEIGHT_M,
+    EGO_FROM_VEHICLE,
+    FRONT,
+    Log,
+    read_log,
+)
 from admlops.formats.argoverse2.tables import parse_table
 from admlops.formats.reading import FrameReading, Latest
 from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
+from admlops.geometry.pose import invert
 from admlops.structures.boxes import Boxes
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
-LIDAR = CalibratedSensor("lidar_top", "lidar", np.eye(4))
+LIDAR = CalibratedSensor("lidar_top", "lidar", EGO_FROM_VEHICLE)
 CATEGORIES: Mapping[str, str] = MappingProxyType(
     {
         name: name.lower()
@@ -64,7 +73,7 @@ CATEGORIES: Mapping[str, str] = MappingProxyType(
 """Argoverse's categories, and ours: the same in lower case."""
 MAX_CAMERA_LAG_NS = 50_000_000
 """An image belongs to a sweep up to half a lidar rotation away."""
-_DEPTHS = ("", "*/", "*/*/")
+_DEPTHS = ("", "*/", "*/*/", "*/*/*/")
 _SPLITS = ("train", "val", "test")
 _POINT_COLUMNS = {"x": float, "y": float, "z": float, "intensity": int}
 
@@ -173,7 +182,9 @@ class Argoverse2Source:
         boxes = reading.boxes(found, self._categories, "annotations.feather")
         if boxes is None:
             return None
-        counted = count_points_in_boxes(points, boxes.as_7())
+        in_vehicle = boxes.as_7()
+        in_vehicle[:, 2] -= AXLE_HEIGHT_M
+        counted = count_points_in_boxes(points, in_vehicle)
         differ = np.flatnonzero(counted != boxes.num_points)
         if len(differ):
             row = differ[np.argmax(np.abs(counted - boxes.num_points)[differ])]
@@ -198,8 +209,20 @@ class Argoverse2Source:
             near = times[max(place - 1, 0) : place + 1]
             nearest = min(near, key=lambda other: abs(other - time_ns), default=None)
             if nearest is not None and abs(nearest - time_ns) <= MAX_CAMERA_LAG_NS:
-                files[cameras / f"{nearest}.jpg"] = (log.cameras or {})[name]
+                sensor = (log.cameras or {})[name]
+                files[cameras / f"{nearest}.jpg"] = _exposed(sensor, log, nearest, time_ns)
         return reading.images(files)
+
+
+def _exposed(
+    sensor: CalibratedSensor, log: Log, exposed_ns: int, sweep_ns: int
+) -> CalibratedSensor:
+    """Return a camera where it was when it exposed, in the ego frame of the sweep."""
+    poses = log.city_from_ego or {}
+    if exposed_ns not in poses or sweep_ns not in poses:
+        return sensor
+    moved = invert(poses[sweep_ns]) @ poses[exposed_ns]
+    return replace(sensor, ego_from_sensor=moved @ sensor.ego_from_sensor)
 
 
 def _list_images(folder: str) -> list[int]:

@@ -1,7 +1,8 @@
 """Writes logs in Argoverse 2's layout.
 
 The format keeps points as half floats (3 cm at 50 m) and intensity as a byte. Velocities,
-occlusion, truncation, 2D boxes and attributes have no place in it.
+occlusion, truncation, 2D boxes and attributes have no place in it, nor has a lens: its images are
+rectified. A camera stands where it does in the first frame that has it.
 """
 
 from collections.abc import Iterable
@@ -13,12 +14,19 @@ from numpy.typing import NDArray
 
 from admlops.errors import DataError
 from admlops.files import write_atomically
+from admlops.formats.argoverse2.log import EGO_FROM_VEHICLE, FRONT
 from admlops.formats.argoverse2.tables import POSE, SIZE, write_table
-from admlops.geometry.pose import quaternion_from_rotation, rotation_about_z, transform_cloud
+from admlops.geometry.pose import (
+    invert,
+    quaternion_from_rotation,
+    rotation_about_z,
+    transform_cloud,
+)
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CameraImage, Frame
 
 _CALIBRATION = "calibration"
+_VEHICLE_FROM_EGO = invert(EGO_FROM_VEHICLE)
 
 
 def write_log(folder: Path, frames: Iterable[Frame]) -> int:
@@ -28,7 +36,7 @@ def write_log(folder: Path, frames: Iterable[Frame]) -> int:
     written in upper case.
 
     Raises:
-        DataError: a frame has no lidar sweep, or the sensors of two frames differ.
+        DataError: a frame has no lidar sweep, or an image that is not rectified.
     """
     poses: list[tuple[int, NDArray[np.float64]]] = []
     labels: list[tuple[int, Boxes]] = []
@@ -37,19 +45,19 @@ def write_log(folder: Path, frames: Iterable[Frame]) -> int:
         if frame.lidar is None:
             raise DataError(f"frame {frame.key} has no lidar sweep; Argoverse 2 needs one")
         time_ns = frame.key.timestamp_ns
-        points = transform_cloud(frame.lidar.sensor.ego_from_sensor, frame.lidar.points)
+        vehicle_from_lidar = _VEHICLE_FROM_EGO @ frame.lidar.sensor.ego_from_sensor
+        points = transform_cloud(vehicle_from_lidar, frame.lidar.points)
         write_atomically(folder / "sensors" / "lidar" / f"{time_ns}.feather", _sweep(points))
         for image in frame.cameras:
-            cameras.setdefault(image.sensor.name, image)
-            name = f"{time_ns}.jpg"
+            camera = FRONT if image is frame.camera else image.sensor.name
+            cameras.setdefault(camera, image)
             if image.encoded:
-                write_atomically(
-                    folder / "sensors" / "cameras" / image.sensor.name / name, image.encoded
-                )
-        poses.append((time_ns, frame.global_from_ego))
+                file = folder / "sensors" / "cameras" / camera / f"{time_ns}.jpg"
+                write_atomically(file, image.encoded)
+        poses.append((time_ns, frame.global_from_ego @ EGO_FROM_VEHICLE))
         if frame.boxes is not None:
             labels.append((time_ns, frame.boxes))
-    _write_calibration(folder / _CALIBRATION, list(cameras.values()))
+    _write_calibration(folder / _CALIBRATION, cameras)
     times = np.array([time_ns for time_ns, _ in poses], dtype=np.int64)
     columns = {"timestamp_ns": times, **_pose_columns([pose for _, pose in poses])}
     write_atomically(folder / "city_SE3_egovehicle.feather", write_table(columns))
@@ -68,28 +76,29 @@ def _sweep(points: NDArray[np.float32]) -> bytes:
     return write_table(columns)
 
 
-def _write_calibration(folder: Path, images: list[CameraImage]) -> None:
+def _write_calibration(folder: Path, cameras: dict[str, CameraImage]) -> None:
+    images = list(cameras.values())
     sensors = [image.sensor for image in images]
-    names = np.array([sensor.name for sensor in sensors], dtype=object)
-    places = _pose_columns([sensor.ego_from_sensor for sensor in sensors])
+    names = np.array(list(cameras), dtype=object)
+    for sensor in sensors:
+        if sensor.distortion.any():
+            raise DataError(
+                f"camera {sensor.name}: Argoverse 2 holds rectified images; rectify them or leave "
+                "them out"
+            )
+    places = _pose_columns([_VEHICLE_FROM_EGO @ sensor.ego_from_sensor for sensor in sensors])
     write_atomically(
         folder / "egovehicle_SE3_sensor.feather", write_table({"sensor_name": names, **places})
     )
     matrices = np.array(
         [np.eye(3) if s.camera_matrix is None else s.camera_matrix for s in sensors]
     ).reshape(-1, 3, 3)
-    lens = np.zeros((len(sensors), 5))
-    for row, sensor in enumerate(sensors):
-        known = sensor.distortion[:5]
-        lens[row, : len(known)] = known
     columns = {
         "fx_px": matrices[:, 0, 0],
         "fy_px": matrices[:, 1, 1],
         "cx_px": matrices[:, 0, 2],
         "cy_px": matrices[:, 1, 2],
-        "k1": lens[:, 0],
-        "k2": lens[:, 1],
-        "k3": lens[:, 4],
+        **{name: np.zeros(len(sensors)) for name in ("k1", "k2", "k3")},
         "height_px": np.array([image.height_px for image in images], dtype=np.uint16),
         "width_px": np.array([image.width_px for image in images], dtype=np.uint16),
     }
@@ -102,6 +111,7 @@ def _annotations(labels: list[tuple[int, Boxes]]) -> bytes:
     turns = [np.eye(4) for _ in range(len(boxes))]
     for turn, yaw_rad, center_m in zip(turns, boxes.yaw_rad, boxes.center_m, strict=True):
         turn[:3, :3], turn[:3, 3] = rotation_about_z(float(yaw_rad)), center_m
+        turn[:] = _VEHICLE_FROM_EGO @ turn
     columns = {
         "timestamp_ns": times.astype(np.int64),
         "track_uuid": boxes.track_id,

@@ -14,7 +14,7 @@ from admlops.formats.image_file import image_size_px
 from admlops.formats.kitti.calibration import KittiCalibration
 from admlops.formats.kitti.folder import FrameFiles
 from admlops.formats.kitti.labels import LabelTable, parse_labels
-from admlops.formats.source import CategoryTable, Mapped, ReadResult
+from admlops.formats.source import CategoryTable, Mapped, ReadOptions, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.camera import project_boxes
 from admlops.structures.boxes import Boxes
@@ -37,6 +37,18 @@ CATEGORIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """KITTI's types in lower case, and our category of each."""
+
+
+def type_name(written: str) -> str:
+    """Return a type as our tables call it, of "Van" or "Person (sitting)"."""
+    return written.lower().replace(" (", "_").rstrip(")")
+
+
+def category_table(options: ReadOptions, also: Mapping[str, str] | None = None) -> CategoryTable:
+    """Return KITTI's categories, others of a format, and over both those of the config."""
+    own = {type_name(written): ours for written, ours in options.categories.items()}
+    return CategoryTable({**CATEGORIES, **(also or {}), **own})
+
 
 MAX_COORDINATE_M = 500.0
 _IGNORED = "dontcare"

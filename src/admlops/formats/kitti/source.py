@@ -1,16 +1,25 @@
 """A KITTI object folder as a source of frames."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from admlops.formats.kitti.folder import KittiFolder, list_frames
-from admlops.formats.kitti.reader import CATEGORIES, read_frame
-from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
+from admlops.formats.kitti.reader import category_table, read_frame
+from admlops.formats.source import ReadOptions, ReadResult
+
+_FOLDERS = {"velodyne", "calib", "label_2", "image_2"}
+_FOLDERS_OF_TRACKING = {"label_02", "image_02", "oxts"}
 
 
 def looks_like(root: Path) -> bool:
     """Return whether a folder is laid out as this format (and not as KITTI tracking)."""
-    folders = [root / name for name in ("training", "testing") if (root / name).is_dir()]
-    return bool(folders) and not any((folder / "image_02").is_dir() for folder in folders)
+    inside = {
+        name
+        for split in ("training", "testing")
+        for name in _FOLDERS | _FOLDERS_OF_TRACKING
+        if (root / split / name).is_dir()
+    }
+    return bool(inside & _FOLDERS) and not inside & _FOLDERS_OF_TRACKING
 
 
 def open_folder(root: Path, options: ReadOptions) -> "KittiSource":
@@ -30,7 +39,8 @@ class KittiSource:
         self.findings = folder.findings
         self.num_refused = folder.num_refused
         self._frames = folder.frames
-        self._categories = CategoryTable({**CATEGORIES, **options.categories})
+        self._has_images = options.cameras != "none"
+        self._categories = category_table(options)
 
     def __len__(self) -> int:
         """Return how many frames can be read."""
@@ -38,4 +48,6 @@ class KittiSource:
 
     def read(self, index: int) -> ReadResult:
         """Read one frame; a frame with an error is left out, with the reason."""
-        return read_frame(self._frames[index], self._categories)
+        files = self._frames[index]
+        has_images = files.has_images and self._has_images
+        return read_frame(replace(files, has_images=has_images), self._categories)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from admlops.errors import DataError
 from admlops.formats.kitti.calibration import KittiCalibration
 from admlops.formats.kitti.oxts import parse_oxts, poses_from_oxts
-from admlops.formats.kitti.reader import CATEGORIES
+from admlops.formats.kitti.reader import category_table
 from admlops.formats.kitti_raw.calibration import (
     USUAL_CAMERA,
     USUAL_LIDAR,
@@ -24,7 +24,7 @@ from admlops.formats.kitti_raw.calibration import (
 )
 from admlops.formats.kitti_raw.tracklets import Row, boxes_in_ego, read_tracklets
 from admlops.formats.reading import FrameReading, Latest
-from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
+from admlops.formats.source import ReadOptions, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.pose import transform_cloud
 from admlops.structures.boxes import Boxes
@@ -75,7 +75,7 @@ class KittiRawSource:
         self.findings: tuple[Finding, ...] = ()  # each frame says what is wrong with its own
         self.num_refused = 0  # frames are those with a lidar file
         self._options = options
-        self._categories = CategoryTable({**CATEGORIES, **options.categories})
+        self._categories = category_table(options)
         drives = _drives(root)
         if not drives:
             raise DataError(f"{root}: no KITTI raw drive; none has 'velodyne_points/data'")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.formats.box_details import attributes_text
+from admlops.formats.kitti.reader import type_name
 from admlops.formats.kitti_tracking.labels import LEVEL
 from admlops.formats.xml_stream import iterate_parts
 from admlops.geometry.pose import wrap_angle
@@ -37,7 +38,7 @@ def read_tracklets(path: Path) -> Mapping[int, list[Row]]:
     frames: dict[int, list[Row]] = defaultdict(list)
     for part in iterate_parts(path, "boost_serialization"):
         for track, item in enumerate(part.findall("item")):
-            kind = _text(item, "objectType").lower().replace(" (", "_").rstrip(")")
+            kind = type_name(_text(item, "objectType"))
             first = int(_text(item, "first_frame"))
             size_m = tuple(_number(item, name) for name in ("l", "w", "h"))
             poses = item.find("poses")

@@ -16,10 +16,10 @@ from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.kitti.calibration import KittiCalibration
 from admlops.formats.kitti.oxts import parse_oxts, poses_from_oxts
-from admlops.formats.kitti.reader import CATEGORIES
+from admlops.formats.kitti.reader import category_table
 from admlops.formats.kitti_tracking.labels import FrameLabels, parse_sequence
 from admlops.formats.reading import FrameReading, Latest
-from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
+from admlops.formats.source import ReadOptions, ReadResult
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.pose import transform_cloud
 from admlops.structures.boxes import Boxes
@@ -28,6 +28,8 @@ from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, Frame
 
 NS_PER_FRAME = 100_000_000
 SPLITS = {"training": "train", "testing": "pool"}
+SITTING = {"person": "person_sitting"}
+"""What KITTI tracking calls otherwise than KITTI object."""
 _NO_LABELS = FrameLabels(Boxes.empty(), np.empty((0, 4)))
 
 
@@ -68,9 +70,7 @@ class KittiTrackingSource:
         self.root = root
         self.num_refused = 0  # frames are those with a lidar file
         self._options = options
-        self._categories = CategoryTable(
-            {**CATEGORIES, "person": "person_sitting"} | options.categories
-        )
+        self._categories = category_table(options, SITTING)
         folders = [root / name for name in SPLITS if (root / name / "velodyne").is_dir()]
         if not folders:
             raise DataError(f"{root}: no KITTI tracking folder; it has no 'training/velodyne'")

@@ -1,22 +1,32 @@
 """Argoverse 2: the real log, a round trip, and damaged files."""
 
+import io
 import pickle
 import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from admlops.errors import DataError
-from admlops.formats.argoverse2.source import open_folder
+from admlops.formats.argoverse2.log import read_log
+from admlops.formats.argoverse2.source import LIDAR, _exposed, open_folder
 from admlops.formats.argoverse2.tables import parse_table, write_table
 from admlops.formats.argoverse2.writer import write_log
 from admlops.formats.source import ReadOptions
 from admlops.simulation.config import SceneGroup, WorldConfig
 from admlops.simulation.world import simulate
 from admlops.steps.sources import find_format
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
 LOG = "7fab2350-7eaf-3b7e-a39d-6937a4c1bede"
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG")
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -67,6 +77,40 @@ class TestRealLog:
             assert np.abs(difference).max() <= 2
             assert (difference == 0).mean() > 0.95
 
+    def test_the_ego_frame_stands_on_the_road(self, real):
+        """A plane through the points around the vehicle goes through the origin, within 5 cm."""
+        for result in read(real):
+            points = result.frame.points_in_ego().astype(np.float64)
+            near = (np.hypot(points[:, 0], points[:, 1]) < 7) & (np.abs(points[:, 2]) < 0.3)
+            rows = np.column_stack([points[near, :2], np.ones(near.sum())])
+            plane = np.linalg.lstsq(rows, points[near, 2], rcond=None)[0]
+            assert near.sum() > 1000
+            assert abs(plane[2]) < 0.05
+
+    def test_cameras_look_ahead_through_rectified_images(self, real):
+        cameras = read_log(real / "val" / LOG, real).cameras
+        assert len(cameras) == 9
+        front = cameras["ring_front_center"]
+        assert front.distortion.size == 0
+        assert front.ego_from_sensor[:3, 2] == pytest.approx([1, 0, 0], abs=0.02)
+        assert front.ego_from_sensor[2, 3] == pytest.approx(1.4 + 0.33, abs=0.02)
+
+    def test_a_camera_stands_where_it_exposed(self, real, copy):
+        """An image a tenth of a second later is seen from where the vehicle was by then."""
+        first, second = (result.frame for result in read(real))
+        step = np.linalg.inv(first.global_from_ego) @ second.global_from_ego
+        camera = copy / "sensors" / "cameras" / "ring_front_center"
+        camera.mkdir(parents=True)
+        (camera / f"{second.key.timestamp_ns}.jpg").write_bytes(jpeg())
+        log = read_log(copy, copy)
+        usual = log.cameras["ring_front_center"]
+        assert read(copy)[1].frame.camera.sensor.ego_from_sensor == pytest.approx(
+            usual.ego_from_sensor
+        )
+        moved = _exposed(usual, log, second.key.timestamp_ns, first.key.timestamp_ns)
+        assert moved.ego_from_sensor == pytest.approx(step @ usual.ego_from_sensor)
+        assert _exposed(usual, log, 3, first.key.timestamp_ns) is usual
+
     def test_the_pose_is_the_citys(self, real):
         first, second = (result.frame for result in read(real))
         step_m = second.global_from_ego[:3, 3] - first.global_from_ego[:3, 3]
@@ -99,11 +143,23 @@ class TestRoundTrip:
             np.testing.assert_allclose(
                 after.points_in_ego(), before.points_in_ego(), rtol=1e-3, atol=3e-3
             )
-            (image,) = after.other_cameras
+            image = after.camera
+            assert after.other_cameras == ()
             assert image.encoded == before.camera.encoded
+            np.testing.assert_allclose(
+                image.sensor.ego_from_sensor, before.camera.sensor.ego_from_sensor, atol=1e-9
+            )
             np.testing.assert_allclose(
                 image.sensor.camera_matrix, before.camera.sensor.camera_matrix
             )
+
+    def test_images_that_are_not_rectified_cannot_be_written(self, tmp_path):
+        sensor = CalibratedSensor("a", "camera", np.eye(4), np.eye(3), np.array([0.1]))
+        sweep = LidarSweep(LIDAR, np.ones((1, 4), np.float32))
+        image = CameraImage(sensor, jpeg(), 8, 8)
+        frame = Frame(FrameKey("a", "b", 1), "c", np.eye(4), sweep, image)
+        with pytest.raises(DataError, match="camera a: Argoverse 2 holds rectified images"):
+            write_log(tmp_path, [frame])
 
     def test_the_real_log_comes_back_exactly(self, real, tmp_path):
         frames = [result.frame for result in read(real)]
