@@ -19,6 +19,7 @@ NUM_PROBES = 20
 """Cells that are searched: of a million vectors 2 %."""
 MIN_INDEXED = 10_000
 """Vectors from which on an index pays."""
+_BATCH_ROWS = 4096
 
 Vectors = Mapping[FrameKey, NDArray[np.float32]]
 
@@ -159,8 +160,8 @@ def _width(dataset: lance.LanceDataset, column: str, vectors: Vectors) -> int:
 
 
 def _column_batches(
-    keys: list[FrameKey], vectors: Vectors, schema: pa.Schema, batch_rows: int = 4096
+    keys: list[FrameKey], vectors: Vectors, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    for start in range(0, len(keys), batch_rows):
-        part = [vectors.get(key) for key in keys[start : start + batch_rows]]
+    for start in range(0, len(keys), _BATCH_ROWS):
+        part = [vectors.get(key) for key in keys[start : start + _BATCH_ROWS]]
         yield pa.record_batch([pa.array(part, schema.field(0).type)], schema=schema)

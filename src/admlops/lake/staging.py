@@ -25,7 +25,7 @@ from admlops.lake.appending import (
 )
 from admlops.lake.opening import check_schema, create_table, open_latest
 from admlops.lake.schema import KEY_COLUMNS
-from admlops.lake.storage import StorageOptions, absolute_uri, explain_errors, resolve_options
+from admlops.lake.storage import absolute_uri, explain_errors, resolve_options
 from admlops.lake.versions import AppendReport
 from admlops.structures.frame import Frame, FrameKey
 
@@ -47,7 +47,6 @@ def stage_frames(
     uri: str,
     frames: Iterable[Frame],
     licences: Sequence[str] = (),
-    storage_options: StorageOptions | None = None,
 ) -> Staged:
     """Write the frames that a dataset does not hold, without making them part of a version.
 
@@ -58,13 +57,12 @@ def stage_frames(
         uri: of the dataset; where there is none, an empty one is made.
         frames: read once, from the front.
         licences: of a dataset that is made.
-        storage_options: see `lake.storage.resolve_options`.
 
     Raises:
         DataError: the dataset cannot be written, or is of another schema version.
         ServiceError: the object store failed.
     """
-    table, options = _open(uri, storage_options, licences)
+    table, options = _open(uri, licences)
     feed = FrameFeed(iter(frames), load_sensor_digests(table))
     return _stage(table, feed, options)
 
@@ -88,14 +86,14 @@ class Merge:
         self._conflicts: list[FrameKey] = []
 
     @classmethod
-    def begin(cls, uri: str, storage_options: StorageOptions | None = None) -> Self:
+    def begin(cls, uri: str) -> Self:
         """Look at what the latest version holds.
 
         Raises:
             DataError: there is no dataset.
             ServiceError: the object store failed.
         """
-        table, options = _open(uri, storage_options)
+        table, options = _open(uri)
         table = remove_duplicates(table)
         return cls(table, options, load_sensor_digests(table))
 
@@ -172,7 +170,7 @@ class Merge:
         return rows
 
 
-def remove_orphans(uri: str, storage_options: StorageOptions | None = None) -> int:
+def remove_orphans(uri: str) -> int:
     """Delete what killed writers left and no version holds; return how many files.
 
     Only files of more than seven days are deleted: younger ones may belong to a writer at work.
@@ -182,7 +180,7 @@ def remove_orphans(uri: str, storage_options: StorageOptions | None = None) -> i
         DataError: there is no dataset, or it cannot be written.
         ServiceError: the object store failed.
     """
-    table, _ = _open(uri, storage_options)
+    table, _ = _open(uri)
     with explain_errors(uri, "deleting files that no version holds"):
         stats = table.cleanup_old_versions(older_than=_EVER, error_if_tagged_old_versions=False)
     return int(stats.data_files_removed)
@@ -200,11 +198,11 @@ def _stage(table: lance.LanceDataset, feed: FrameFeed, options: Mapping[str, str
 
 
 def _open(
-    uri: str, storage_options: StorageOptions | None, licences: Sequence[str] | None = None
+    uri: str, licences: Sequence[str] | None = None
 ) -> tuple[lance.LanceDataset, dict[str, str]]:
     """Return the latest version; where there is none, make one if licences are given."""
     uri = absolute_uri(uri)
-    options = resolve_options(uri, storage_options)
+    options = resolve_options(uri, None)
     table = open_latest(uri, options)
     if table is None and licences is None:
         raise DataError(f"{uri}: no dataset here")

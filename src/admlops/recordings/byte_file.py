@@ -1,14 +1,14 @@
 """A file of records, read piece by piece; no length in it is believed before it is checked."""
 
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
 from admlops.errors import DataError
 from admlops.recordings.messages import check_length
 
 Bytes = bytes | memoryview
+CHUNKS_KEPT = 4
+"""Unpacked chunks that a file keeps, since neighbouring messages share them."""
 
 
 class ByteFile:
@@ -46,25 +46,6 @@ class ByteFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-class ChunkCache:
-    """Keeps the last few unpacked chunks, since neighbouring messages share them."""
-
-    def __init__(self, load: Callable[[int], Bytes], capacity: int = 4) -> None:
-        """Make an empty cache of chunks that `load` reads by their offset in the file."""
-        self._load = load
-        self._capacity = capacity
-        self._chunks: OrderedDict[int, Bytes] = OrderedDict()
-
-    def get(self, at: int) -> Bytes:
-        """Return the unpacked chunk at an offset."""
-        if at not in self._chunks:
-            self._chunks[at] = self._load(at)
-            while len(self._chunks) > self._capacity:
-                self._chunks.popitem(last=False)
-        self._chunks.move_to_end(at)
-        return self._chunks[at]
 
 
 def take(data: Bytes, at: int, num_bytes: int, where: str) -> memoryview:

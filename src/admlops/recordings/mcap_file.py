@@ -8,10 +8,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from admlops.errors import DataError
-from admlops.recordings.byte_file import ByteFile, Bytes, ChunkCache, take
+from admlops.recordings.byte_file import CHUNKS_KEPT, ByteFile, Bytes, take
 from admlops.recordings.messages import (
     MAX_TIME_NS,
     OnDamage,
@@ -62,7 +63,7 @@ class McapFile:
         """
         self._bytes = ByteFile(path)
         self._file_index = file_index
-        self._chunks = ChunkCache(self._chunk_at)
+        self._cached_chunk_at = lru_cache(CHUNKS_KEPT)(self._chunk_at)
         start = self._bytes.read(0, min(len(MAGIC), self._bytes.num_bytes))
         if start != MAGIC:
             self._bytes.close()
@@ -86,7 +87,7 @@ class McapFile:
             opcode, length = _RECORD.unpack(head)
             body: Bytes = self._bytes.read(place.offset + _RECORD.size, length)
         else:
-            chunk = self._chunks.get(place.chunk)
+            chunk = self._cached_chunk_at(place.chunk)
             opcode, length = _RECORD.unpack(take(chunk, place.offset, _RECORD.size, where))
             body = take(chunk, place.offset + _RECORD.size, length, where)
         if opcode != _MESSAGE or length < _MESSAGE_HEAD.size:

@@ -5,10 +5,11 @@ Source: the bag format, version 2.0, http://wiki.ros.org/Bags/Format/2.0.
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from admlops.errors import DataError
-from admlops.recordings.byte_file import ByteFile, Bytes, ChunkCache, take
+from admlops.recordings.byte_file import CHUNKS_KEPT, ByteFile, Bytes, take
 from admlops.recordings.messages import OnDamage, Place, RawMessage, Topic, ros_type_name
 from admlops.recordings.unpacking import unpack
 
@@ -31,7 +32,7 @@ class Ros1Bag:
         """
         self._bytes = ByteFile(path)
         self._file_index = file_index
-        self._chunks = ChunkCache(self._chunk_at)
+        self._cached_chunk_at = lru_cache(CHUNKS_KEPT)(self._chunk_at)
         start = self._bytes.read(0, min(len(_VERSION_LINE), self._bytes.num_bytes))
         if start != _VERSION_LINE:
             self._bytes.close()
@@ -53,7 +54,7 @@ class Ros1Bag:
         if place.chunk < 0:
             fields, data, _ = self._file_record(place.offset)
         else:
-            fields, data, _ = _record_in(self._chunks.get(place.chunk), place.offset)
+            fields, data, _ = _record_in(self._cached_chunk_at(place.chunk), place.offset)
         if _opcode(fields) != _MESSAGE:
             raise DataError(f"{self._bytes.path.name} at {place}: no message")
         return data

@@ -15,12 +15,15 @@ from admlops.reporting.pictures import (
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame
 
+REACH_M = 55.0
+"""How far the view from above goes."""
 
-def draw_labels_from_above(frame: Frame, reach_m: float = 55.0) -> str:
+
+def draw_labels_from_above(frame: Frame) -> str:
     """Return a PNG data URI: the cloud and the labels from above; forward is up."""
     with drawing(5.25, 5.5) as figure:
         axes = figure.add_subplot()
-        draw_cloud(axes, frame, reach_m)
+        draw_cloud(axes, frame, REACH_M)
         axes.set_ylabel("forward, m")
         groups = _by_category(frame.boxes)
         for name, boxes in groups.items():

@@ -24,6 +24,7 @@ RIGHT, WRONG = "#1e40af", "#e07b00"
 RIGHT_IN_IMAGE = "#3b82f6"
 """Lighter, to be seen on a dark image."""
 MATCH_IOU = 0.5
+_IMAGE_WIDTH_IN = 10.4
 _LEGEND = (
     (FOUND, "-", 3.4, "label, found"),
     (MISSED, "-", 2.4, "label, missed"),
@@ -163,11 +164,11 @@ def draw_in_image(frame: Frame, pairing: Pairing) -> str | None:
 
 
 @contextmanager
-def image_figure(encoded: bytes, width_in: float = 10.4) -> Iterator[tuple[Figure, Axes]]:
+def image_figure(encoded: bytes) -> Iterator[tuple[Figure, Axes]]:
     """Yield a figure that an image fills, and axes in its pixels."""
     image = matplotlib.image.imread(io.BytesIO(encoded), format=_format(encoded))
     height, width = image.shape[:2]
-    with drawing(width_in, width_in * height / width) as figure:
+    with drawing(_IMAGE_WIDTH_IN, _IMAGE_WIDTH_IN * height / width) as figure:
         figure.set_layout_engine("none")
         figure.set_facecolor(INK)
         axes = figure.add_axes((0, 0, 1, 1))

@@ -14,6 +14,8 @@ from admlops.serving.repository import CATEGORIES, ENSEMBLE, MOUNTING, RELEASE
 from admlops.serving.stages import BOXES, LABELS, POINTS, SCORES, arrays_to_boxes
 from admlops.structures.boxes import Boxes
 
+_CONFIG_TIMEOUT_S = 5.0
+
 
 def predict_cloud(url: str, points: NDArray[np.float32], timeout_s: float = 30.0) -> Boxes:
     """Return the boxes that a server finds in one cloud.
@@ -55,7 +57,7 @@ class ServedRelease:
     categories: tuple[str, ...]
 
 
-def served_release(url: str, timeout_s: float = 5.0) -> ServedRelease:
+def served_release(url: str) -> ServedRelease:
     """Return what a server says of the release that it answers from.
 
     Raises:
@@ -64,7 +66,7 @@ def served_release(url: str, timeout_s: float = 5.0) -> ServedRelease:
     tritonclient = _import_client()
     with _connect(tritonclient, url) as connection:
         try:
-            answer = connection.get_model_config(ENSEMBLE, client_timeout=timeout_s)
+            answer = connection.get_model_config(ENSEMBLE, client_timeout=_CONFIG_TIMEOUT_S)
         except tritonclient.InferenceServerException as error:
             raise ServiceError(f"Triton at {url}: no release: {error.message()}") from error
     told = {name: value.string_value for name, value in answer.config.parameters.items()}

@@ -18,6 +18,7 @@ from admlops.serving import supervisor
 from admlops.serving.triton_environment import TritonEnvironment, find_triton
 
 _LOCALHOST = "127.0.0.1"
+_READY_TIMEOUT_S = 180.0
 _STOP_GRACE_S = 15.0
 _POLL_S = 0.1
 _NUM_LOG_LINES_SHOWN = 15
@@ -37,7 +38,6 @@ class EmbeddedTriton:
         *,
         variables: Mapping[str, str] | None = None,
         log_file: Path | None = None,
-        ready_timeout_s: float = 180.0,
     ) -> None:
         """Prepare a server; `start` or the `with` block starts it.
 
@@ -46,14 +46,12 @@ class EmbeddedTriton:
             models: loaded at the start; an ensemble brings its parts.
             variables: added to the environment of the server and its models.
             log_file: where the server's output goes; kept. None: a file that is removed.
-            ready_timeout_s: how long start may take.
         """
         self.repository = repository
         self.models = models
         self._variables = dict(variables or {})
         self._folder = tempfile.TemporaryDirectory(prefix="admlops-triton-")
         self.log_file = log_file or Path(self._folder.name) / "triton.log"
-        self._ready_timeout_s = ready_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._ports = (0, 0, 0)
 
@@ -158,7 +156,7 @@ class EmbeddedTriton:
         ]
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self._ready_timeout_s
+        deadline = time.monotonic() + _READY_TIMEOUT_S
         while time.monotonic() < deadline:
             if not self.is_running():
                 raise ServiceError(
@@ -170,12 +168,12 @@ class EmbeddedTriton:
             time.sleep(_POLL_S)
         raise ServiceError(
             f"Triton: the server for {self.repository} was not ready within "
-            f"{self._ready_timeout_s:.0f} s. Its log says\n{self.log_tail()}"
+            f"{_READY_TIMEOUT_S:.0f} s. Its log says\n{self.log_tail()}"
         )
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(
-            _LOCALHOST, self._ports[0], timeout=self._ready_timeout_s
+            _LOCALHOST, self._ports[0], timeout=_READY_TIMEOUT_S
         )
         try:
             connection.request("GET", "/v2/health/ready")
