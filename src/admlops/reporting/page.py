@@ -10,6 +10,7 @@ from admlops.analysis.charts import draw_coverage, draw_distributions
 from admlops.analysis.pages import render_page
 from admlops.evaluation.result import Evaluation
 from admlops.reporting.curves import describe_slice, draw_curves, draw_latency, draw_slices
+from admlops.reporting.iteration import tell_intake, tell_prelabels
 from admlops.reporting.sources import Run, VerificationView
 from admlops.reporting.story import make_cards, tell_story
 from admlops.reporting.tables import (
@@ -85,8 +86,9 @@ def render_report(
         sections=shown,
         shown={anchor for anchor, _ in shown},
         recordings=run.recordings,
+        intake=tell_intake(run),
         deliveries=run.deliveries,
-        prelabels=run.prelabels,
+        prelabels=tell_prelabels(run.prelabels.scores) if run.prelabels else "",
         story=tell_story(run),
         cards=make_cards(run),
         findings=run.findings,

@@ -243,7 +243,7 @@ class Round:
     """One round of training to publishing.
 
     Attributes:
-        name: "round 1", or "this run" where there is only one.
+        name: "round 1", "before" where only the data went on, or "this run" where there is one.
         golden_boxes: number of boxes that each golden request must get.
     """
 
@@ -292,6 +292,13 @@ class Run:
     def first(self) -> Round | None:
         """The earlier round, where there are two."""
         return self.rounds[0] if len(self.rounds) > 1 else None
+
+    @property
+    def is_iteration(self) -> bool:
+        """Whether only the data went on: there is no second model."""
+        last = self.last
+        results = (last.model, last.evaluation, last.verdict, last.release)
+        return self.first is not None and all(result is None for result in results)
 
 
 def read_round(name: str, paths: RoundPaths) -> Round:

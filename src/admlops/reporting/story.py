@@ -5,7 +5,9 @@ from typing import Literal
 
 from admlops.evaluation.result import Evaluation
 from admlops.reporting.curves import main_measures, name_measure
+from admlops.reporting.iteration import tell_deliveries, tell_gaps, tell_intake
 from admlops.reporting.sources import Round, Run
+from admlops.reporting.tables import count_of
 
 Mood = Literal["", "good", "bad"]
 
@@ -37,12 +39,13 @@ def make_cards(run: Run) -> list[Card]:
     """Return the figures for the top of the report."""
     last = run.last
     cards = []
-    if run.first is not None:
+    if run.first is not None and not run.is_iteration:
         cards.append(Card("2", "rounds"))
     if last.analysis is not None:
         counts = last.analysis.distributions
         cards.append(Card(f"{counts.num_labelled_frames:,}", "labelled frames"))
         cards.append(Card(f"{counts.num_boxes:,}", "labelled boxes"))
+    cards += _requirement_cards(run)
     cards += _precision_cards(run)
     if last.verdict is not None:
         word = "passed" if last.verdict.passed else "not passed"
@@ -58,6 +61,17 @@ def make_cards(run: Run) -> list[Card]:
     return cards
 
 
+def _requirement_cards(run: Run) -> list[Card]:
+    before = run.first.analysis if run.first is not None else None
+    after = run.last.analysis
+    if not run.is_iteration or before is None or after is None or not after.coverage.cells:
+        return []
+    cells = len(after.coverage.cells)
+    had, has = (cells - len(item.coverage.gaps) for item in (before, after))
+    mood: Mood = "good" if has == cells else "bad"
+    return [Card(f"{had} → {has} of {cells}", "cells of the requirement met", mood)]
+
+
 def _precision_cards(run: Run) -> list[Card]:
     now = mean_precision(run.last.evaluation)
     if now is None:
@@ -70,27 +84,34 @@ def _precision_cards(run: Run) -> list[Card]:
 
 def tell_story(run: Run) -> list[str]:
     """Return what happened, one sentence after the other."""
-    sentences = [_round_sentence(item) for item in run.rounds]
-    if run.request is not None:
-        asked = count_of(len(run.request.frames), "frame")
-        among = run.request.num_candidates
-        pool = f" out of {among} unlabelled ones" if among else ""
+    if run.is_iteration:
+        trained = _round_sentence(run.rounds[0], "This iteration")
+        asked = _request_sentence(run, "Then")
+        sentences = [trained, tell_intake(run), asked, tell_deliveries(run), tell_gaps(run)]
+    else:
+        rounds = [_round_sentence(item, item.name.capitalize()) for item in run.rounds]
         where = "Between the rounds" if run.first is not None else "Then"
-        sentences.insert(1, f"{where}, mining asked for labels of {asked}{pool}.")
-    if run.first is not None:
-        sentences.append(_difference_sentence(run))
-    sentences.append(_release_sentence(run))
+        sentences = [rounds[0], _request_sentence(run, where), *rounds[1:]]
+        sentences += [_difference_sentence(run), _release_sentence(run)]
     return [sentence for sentence in sentences if sentence]
 
 
-def _round_sentence(item: Round) -> str:
+def _request_sentence(run: Run, where: str) -> str:
+    if run.request is None:
+        return ""
+    among = run.request.num_candidates
+    pool = f" out of {among} unlabelled ones" if among else ""
+    asked = count_of(len(run.request.frames), "frame")
+    return f"{where}, mining asked for labels of {asked}{pool}."
+
+
+def _round_sentence(item: Round, subject: str) -> str:
     parts = [_training(item), _precision(item), _outcome(item)]
     known = [part for part in parts if part]
     if not known:
         return ""
-    name = item.name[0].upper() + item.name[1:]
     listed = known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}"
-    return f"{name} {listed}."
+    return f"{subject} {listed}."
 
 
 def _training(item: Round) -> str:
@@ -119,11 +140,6 @@ def _outcome(item: Round) -> str:
     return (
         f"failed {len(item.verdict.failed)} of {count_of(len(item.verdict.reasons), 'gate check')}"
     )
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number and its noun, in the plural where it is not one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _difference_sentence(run: Run) -> str:

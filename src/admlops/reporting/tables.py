@@ -49,6 +49,11 @@ def make_growth_table(rounds: Sequence[Round]) -> Table | None:
     return Table(("the dataset holds", *(name for name, _ in held)), rows)
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _by_label(histogram: Histogram, words: str, series: str = "") -> dict[str, int]:
     """Return the counts of one series (of the first by default) by label in words."""
     values = histogram.counts.get(series) if series else next(iter(histogram.counts.values()), ())

@@ -14,6 +14,7 @@ from admlops.config import Config
 from admlops.files import write_atomically
 from admlops.lake.predictions import iterate_predictions
 from admlops.lake.store import Dataset
+from admlops.reporting.iteration import name_rounds
 from admlops.reporting.page import Picture, render_report
 from admlops.reporting.pictures import Pairing, draw_from_above, draw_in_image, pair_boxes
 from admlops.reporting.sources import (
@@ -202,14 +203,12 @@ def _read_run(inputs: ReportInputs, releases_uri: str) -> Run:
     earlier = _with_release(inputs.baseline(), releases_uri)
     has_two = any(getattr(earlier, name) is not None for name in RoundPaths.__slots__)
     rounds: tuple[Round, ...] = (
-        read_round(
-            "round 2" if has_two else "this run", _with_release(inputs.current(), releases_uri)
-        ),
+        read_round("this run", _with_release(inputs.current(), releases_uri)),
     )
     if has_two:
-        rounds = (read_round("round 1", earlier), *rounds)
+        rounds = (read_round("before", earlier), *rounds)
     return Run(
-        rounds=rounds,
+        rounds=name_rounds(rounds),
         findings=read_findings(inputs.findings),
         audit=read_audit(inputs.exported),
         request=read_request(inputs.request),

@@ -6,8 +6,7 @@ import pytest
 from admlops.reporting.curves import describe_slice
 from admlops.reporting.pictures import draw_from_above, draw_in_image, pair_boxes
 from admlops.reporting.sources import RungView, VerificationView
-from admlops.reporting.story import count_of
-from admlops.reporting.tables import make_latency_table, make_parity_table
+from admlops.reporting.tables import count_of, make_latency_table, make_parity_table
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
 
