@@ -13,6 +13,7 @@ Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|G
 Cpu = Annotated[str, StringConstraints(pattern=r"^([0-9]+(\.[0-9]+)?|[0-9]+m)$")]
 MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+ImageName = Annotated[str, StringConstraints(pattern=r"^[^\s@]+(@sha256:[0-9a-f]{64})?$")]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 _POOL_BY_STAGE: dict[Stage, str] = {"data": "cpu", "train": "gpu", "export": "cpu"}
@@ -153,6 +154,8 @@ class ClusterProfile(Config):
     """Tag of the images; the installed version where absent. Never "latest"."""
     digests: dict[Stage, Digest] = Field(default_factory=dict)
     """Digest of a stage's image; takes the place of the tag."""
+    images: dict[Stage, ImageName] = Field(default_factory=dict)
+    """Image of a stage in full, for example the one with mmdet3d for "train"; nothing is added."""
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     """When the node pulls an image."""
     image_pull_secrets: tuple[Name, ...] = ()
@@ -213,7 +216,9 @@ class ClusterProfile(Config):
         return pool in _GPU_POOLS or self.pools[pool].accelerator is not None
 
     def image(self, stage: Stage, version: str) -> str:
-        """Return the image of a stage, by digest or else by tag."""
+        """Return the image of a stage: the one that is named, else by digest, else by tag."""
+        if stage in self.images:
+            return self.images[stage]
         name = f"{self.registry}/admlops-{stage}-python"
         if stage in self.digests:
             return f"{name}@{self.digests[stage]}"

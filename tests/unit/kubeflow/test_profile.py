@@ -42,11 +42,14 @@ def test_gpu_steps_are_those_on_gpu_pools() -> None:
     assert "ingest" in ClusterProfile.parse(values(pools=pools)).gpu_steps()
 
 
-def test_image_is_by_digest_then_tag_then_version() -> None:
+def test_image_is_by_name_then_digest_then_tag_then_version() -> None:
     digest = "sha256:" + "a" * 64
     profile = ClusterProfile.parse(values(tag="7", digests={"train": digest}))
     assert profile.image("train", "0.1") == f"r.example.com/x/admlops-train-python@{digest}"
     assert profile.image("data", "0.1") == "r.example.com/x/admlops-data-python:7"
+    named = profile.replace(images={"train": "r.example.com/y/admlops-train-mmdet3d-python:7"})
+    assert named.image("train", "0.1") == "r.example.com/y/admlops-train-mmdet3d-python:7"
+    assert named.image("data", "0.1") == "r.example.com/x/admlops-data-python:7"
     untagged = ClusterProfile.parse(values())
     assert untagged.image("data", "0.1") == "r.example.com/x/admlops-data-python:0.1"
 
