@@ -49,6 +49,38 @@ class TrackLimits(Config):
     """How much nearer both tracks must come when their ids are exchanged."""
 
 
+class ImageLimits(Config):
+    """From which numbers on boxes in images are defects."""
+
+    border_px: float = Field(default=1.0, ge=0)
+    """How far a box may reach over the border of its image."""
+    duplicate_iou: float = Field(default=0.85, gt=0, le=1)
+    """Overlap from which on two boxes of a category are one object."""
+    max_gap_s: float = Field(default=0.6, gt=0)
+    """Boxes of a track that are farther apart in time are not compared: too much may happen."""
+    max_blind_gap_s: float = Field(default=0.3, gt=0)
+    """Where poses or the camera's matrix are not known, so that a turning vehicle cannot be told
+    from a moving object, boxes of a track that are farther apart in time are not compared."""
+    min_track_iou: float = Field(default=0.25, ge=0, lt=1)
+    """Least overlap of a box with the place that the rest of its track leads to."""
+    max_size_factor: float = Field(default=1.6, gt=1)
+    """Times the size that the rest of its track leads to, or a fraction, a box has an odd size."""
+    switch_gain: float = Field(default=0.7, gt=0)
+    """How much nearer both tracks must come when their ids are exchanged, in sizes of the boxes."""
+    min_space_iou: float = Field(default=0.45, ge=0, lt=1)
+    """Least overlap of a box with the projected box in space of the same object; with visible parts
+    labelled, the least share of the box that lies in the projection."""
+
+
+class OutlierLimits(Config):
+    """From which numbers on sizes are unlike those of the category in the delivery."""
+
+    min_boxes: int = Field(default=30, ge=3)
+    """Boxes of a category that it takes to tell what is usual."""
+    max_deviations: float = Field(default=6.0, gt=0)
+    """Robust standard deviations from the median, of logarithms, up to which a box is usual."""
+
+
 class AcceptanceConfig(Config):
     """How a delivery is judged."""
 
@@ -60,6 +92,10 @@ class AcceptanceConfig(Config):
     """Limits of single boxes."""
     tracks: TrackLimits = TrackLimits()
     """Limits of tracks."""
+    images: ImageLimits = ImageLimits()
+    """Limits of boxes in images."""
+    outliers: OutlierLimits = OutlierLimits()
+    """Limits of sizes that are compared with each other."""
     seed: int = Field(default=0, ge=0)
     """Of the sample, together with the delivery's digest: nobody knows it before delivering."""
     max_pictures: int = Field(default=24, ge=0)

@@ -1,16 +1,22 @@
 """Defects of delivered labels: where, which rule, how grave, and one per box."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from admlops.annotation.labelling_rules import Shape
 from admlops.checks.rules import RULES
 from admlops.config import Config
+from admlops.structures.box_table import BoxTable
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.finding import Severity
 
 DefectClass = Literal["critical", "major", "minor"]
+Unit = tuple[str, Shape, int | str]
+"""An inspected item: frame, shape, and number of the box or what is missing."""
 
 CLASSES: tuple[DefectClass, ...] = ("critical", "major", "minor")
 CRITICAL = frozenset({"ANNO020", "ANNO021", "ANNO022", "ANNO023", "ANNO029"})
@@ -18,7 +24,8 @@ CRITICAL = frozenset({"ANNO020", "ANNO021", "ANNO022", "ANNO023", "ANNO029"})
 GOLD_RULES = frozenset({"ANNO036", "ANNO037", "ANNO038", "ANNO039", "ANNO040"})
 """Rules that need known labels; to tell a vendor of them is to tell which frames are gold."""
 PRECEDENCE = (
-    *("ANNO029", "ANNO001", "ANNO009", "ANNO035", "ANNO024", "ANNO026", "ANNO038", "ANNO040"),
+    *("ANNO029", "ANNO041", "ANNO001", "ANNO009", "ANNO035", "ANNO024", "ANNO026"),
+    *("ANNO042", "ANNO038", "ANNO040"),
     *(
         "ANNO034",
         "ANNO027",
@@ -27,10 +34,13 @@ PRECEDENCE = (
         "ANNO037",
         "ANNO033",
         "ANNO032",
+        "ANNO048",
+        "ANNO045",
+        "ANNO047",
         "ANNO030",
         "ANNO006",
     ),
-    *("ANNO028", "ANNO025", "ANNO031"),
+    *("ANNO028", "ANNO025", "ANNO031", "ANNO046", "ANNO043", "ANNO044"),
 )
 """Of several rules that one box breaks, the first here tells the cause; others may follow from it.
 What is said of attributes and range is a defect of its own."""
@@ -47,14 +57,21 @@ class Defect(Config):
     """The frame's number in the package; empty for the delivery as a whole."""
     frame: str = ""
     """The frame's key in the dataset."""
+    shape: Shape = "space_box"
+    """Whether it is about a box in space or in an image."""
     box: int | None = None
-    """Number of the delivered box in its frame; None where the box is missing."""
+    """Number of the delivered box among those of its shape in the frame; None where it is
+    missing."""
     track_id: str = ""
     """Its track."""
     category: str = ""
     """Its category; of a missing box the known one."""
     box_7: tuple[float, ...] = ()
     """Centre, size and yaw in the vehicle's frame, m and rad; empty where they are not finite."""
+    camera: str = ""
+    """Of a box in an image, the camera; empty for the front one."""
+    box_px: tuple[float, ...] = ()
+    """Of a box in an image, left top right bottom; empty where they are not finite."""
 
     @property
     def severity(self) -> Severity:
@@ -79,28 +96,42 @@ class Defect(Config):
         return RULES[self.rule_id].mend
 
     @property
-    def unit(self) -> tuple[str, int | str]:
+    def is_drawn(self) -> bool:
+        """Whether it is at a place that can be shown."""
+        return bool(self.box_7 or self.box_px)
+
+    @property
+    def unit(self) -> Unit:
         """The inspected item: a delivered box, or a place where one is missing."""
-        return self.frame_id, self.what if self.box is None else self.box
+        return self.frame_id, self.shape, self.what if self.box is None else self.box
 
 
-def box_defect(rule_id: str, boxes: Boxes, index: int, what: str) -> Defect:
-    """Return a defect of one box; its frame is filled in later."""
-    row = boxes.as_7()[index]
-    is_finite = bool(np.isfinite(row).all())  # JSON has no other numbers
+def box_defect(rule_id: str, boxes: BoxTable, index: int, what: str) -> Defect:
+    """Return a defect of one box in space or in an image; its frame is filled in later."""
+    if isinstance(boxes, Boxes):
+        place: dict[str, Any] = {"shape": "space_box", "box_7": _finite(boxes.as_7()[index])}
+    else:
+        assert isinstance(boxes, Boxes2d)  # noqa: S101 - there are two tables
+        place = {"shape": "image_box", "box_px": _finite(boxes.box2d_px[index])}
+        place["camera"] = str(boxes.camera[index])
     return Defect(
         rule_id=rule_id,
         what=what,
         box=index,
         track_id=str(boxes.track_id[index]),
         category=str(boxes.category[index]),
-        box_7=tuple(row.tolist()) if is_finite else (),
+        **place,
     )
+
+
+def _finite(numbers: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return numbers, none where one is not finite: JSON has no others."""
+    return tuple(numbers.tolist()) if np.isfinite(numbers).all() else ()
 
 
 def keep_causes(defects: Iterable[Defect]) -> list[Defect]:
     """Return the defects of one frame with one cause per box, and all that cause nothing else."""
-    causes: dict[tuple[str, int | str], Defect] = {}
+    causes: dict[Unit, Defect] = {}
     kept: list[Defect] = []
     rank = {rule_id: place for place, rule_id in enumerate(PRECEDENCE)}
     for defect in defects:
@@ -113,6 +144,6 @@ def keep_causes(defects: Iterable[Defect]) -> list[Defect]:
     return sorted([*kept, *causes.values()], key=_place)
 
 
-def _place(defect: Defect) -> tuple[str, float, str, str]:
+def _place(defect: Defect) -> tuple[str, str, float, str, str]:
     box = float("inf") if defect.box is None else defect.box
-    return defect.frame_id, box, defect.rule_id, defect.what
+    return defect.frame_id, defect.shape, box, defect.rule_id, defect.what

@@ -106,17 +106,20 @@ def describe(defect: Defect) -> dict[str, Any]:
 
 def render_acceptance(acceptance: Acceptance, pictures: Sequence[Picture] = ()) -> str:
     """Return the page: judgement, checks, rules that are broken, pictures and every defect."""
-    agreement = acceptance.agreement
+    counts = (("boxes", acceptance.num_boxes), ("boxes in images", acceptance.num_boxes_2d))
     cards = [
         ("frames", f"{acceptance.num_frames:,}"),
-        ("boxes", f"{acceptance.num_boxes:,}"),
+        *((name, f"{count:,}") for name, count in counts if count),
         *((f"{name} defects", f"{acceptance.num_of(name):,}") for name in CLASSES),
     ]
-    if agreement.num_frames:
-        cards += [
-            ("found in gold frames", f"{agreement.recall:.0%}"),
-            ("right in gold frames", f"{agreement.precision:.0%}"),
-        ]
+    known = (
+        ("gold frames", acceptance.agreement),
+        ("images of gold frames", acceptance.agreement_2d),
+    )
+    for where, agreement in known:
+        if agreement.num_frames:
+            cards.append((f"found in {where}", f"{agreement.recall:.0%}"))
+            cards.append((f"right in {where}", f"{agreement.precision:.0%}"))
     return render_page(
         "acceptance.html",
         package="admlops.annotation",

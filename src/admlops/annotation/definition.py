@@ -20,6 +20,7 @@ from admlops.annotation.labelling_rules import (
     CategoryDefinition,
     LabellingRules,
     SensorDefinition,
+    Shape,
 )
 from admlops.config import Config
 from admlops.errors import ConfigError
@@ -41,6 +42,8 @@ class DatasetDefinition(Config):
     """What is labelled."""
     attributes: tuple[AttributeDefinition, ...] = ()
     """What is said of a labelled object beside its box."""
+    shapes: tuple[Shape, ...] = Field(default=("space_box",), min_length=1)
+    """What is drawn: boxes in space, boxes in images, or both."""
     rules: LabellingRules = LabellingRules()
     """How boxes are drawn."""
     sensors: tuple[SensorDefinition, ...] = ()
@@ -71,6 +74,7 @@ class DatasetDefinition(Config):
         _refuse_repeated("categories (names and aliases)", spellings)
         _refuse_repeated("attributes", (item.name for item in self.attributes))
         _refuse_repeated("sensors", (item.name for item in self.sensors))
+        _refuse_repeated("shapes", self.shapes)
         for attribute in self.attributes:
             self._refuse_unknown(f"attribute {attribute.name!r}", attribute.categories)
         self._refuse_unknown("rules.rider_categories", self.rules.rider_categories)
@@ -128,6 +132,11 @@ class DatasetDefinition(Config):
         """Return the distance on the ground, in metres, up to which objects are labelled."""
         own = self.category(category).max_range_m
         return self.rules.max_range_m if own is None else own
+
+    def min_height_of(self, category: str) -> float:
+        """Return the height in an image, px, from which on an object is labelled there."""
+        own = self.category(category).min_height_px
+        return self.rules.min_height_px if own is None else own
 
 
 def load_definition(name_or_path: str) -> DatasetDefinition:

@@ -1,30 +1,48 @@
 """A vendor's delivery: which format it has, and which boxes it gives to a package's frames."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 
 from admlops.annotation.acceptance_defects import Defect
 from admlops.annotation.definition import DatasetDefinition
 from admlops.annotation.gold import PackageKey, PackedFrame
+from admlops.annotation.image_labels import (
+    IMAGE_FORMATS,
+    name_image_format,
+    read_image_labels,
+    without_notes,
+)
+from admlops.annotation.labelling_rules import Shape
 from admlops.annotation.package import PACKAGE_PREFIX
 from admlops.errors import DataError
 from admlops.files import digest_file, digest_folder
 from admlops.formats.cvat.reader import is_cvat, read_cvat
 from admlops.formats.kitti.labels import parse_labels
+from admlops.formats.label_file import LabelFile
 from admlops.formats.openlabel.reader import is_openlabel, read_openlabel
 from admlops.lake.predictions import iterate_predictions
+from admlops.structures.box_table import BoxTable
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import FrameKey
+from admlops.structures.boxes_2d import Boxes2d
+from admlops.structures.frame import Frame, FrameKey
 
 _MAX_NAMED = 5
 _MAX_MISSING = 200
 _KITTI_FOLDER = "label_2"
+_SHAPE_WORDS: Mapping[Shape, str] = {
+    "space_box": "boxes in space",
+    "image_box": "boxes in images",
+}
 
-Labels = tuple[list[tuple[FrameKey, str, Boxes | None]], list[Defect]]
-"""Key, name and boxes of the frames of a delivery, and what is wrong with it."""
+TableT = TypeVar("TableT", bound=BoxTable)
+
+Labels = tuple[Iterable[Frame], list[Defect]]
+"""The frames of a delivery, with labels and without data, and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +50,18 @@ class Delivery:
     """The labels that a vendor delivered for a package.
 
     Attributes:
-        format: "openlabel", "cvat", "kitti" or "parquet"; "" where it has none of them.
+        format: one of `DeliveryFormat`, or "parquet"; "" where it is none of them.
         digest: SHA-256 of what was delivered.
-        boxes: by the frame's number in the package, with the definition's categories.
+        boxes: in space, by the frame's number in the package, with the definition's categories.
         defects: what is wrong with the delivery as a whole.
+        boxes_2d: the same in images.
     """
 
     format: str
     digest: str
     boxes: Mapping[str, Boxes]
     defects: tuple[Defect, ...] = ()
+    boxes_2d: Mapping[str, Boxes2d] = field(default_factory=dict)
 
 
 def read_delivery(path: Path, key: PackageKey, definition: DatasetDefinition) -> Delivery:
@@ -68,15 +88,16 @@ def read_delivery(path: Path, key: PackageKey, definition: DatasetDefinition) ->
     except DataError as error:
         what = str(error).replace(str(file), file.name)
         return Delivery(name, digest, {}, (Defect(rule_id="ANNO020", what=what),))
-    boxes, others = _match(frames, key)
-    if not others or boxes:
-        defects += _missing(key, boxes, defects)
+    if name in IMAGE_FORMATS:
+        frames = [without_notes(frame, definition) for frame in frames]
+    found_frames, others = _match(frames, key)
+    labels = _Tables(definition, found_frames)
+    if not others or found_frames:
+        defects += _missing(key, labels, defects)
     if others:
         what = f"{len(others)} frames are not in {key.package_id}, for example {others[0]}"
         defects.append(Defect(rule_id="ANNO022", what=what))
-    names = definition.names_by_source()
-    own = {frame_id: _with_names(item, names) for frame_id, item in boxes.items()}
-    return Delivery(name, digest, own, tuple(defects))
+    return Delivery(name, digest, labels.boxes, tuple(defects), labels.boxes_2d)
 
 
 def _find(path: Path) -> tuple[str, Path] | str:
@@ -99,36 +120,33 @@ def _format_of(file: Path) -> str:
     if file.suffix == ".parquet":
         return "parquet"
     if file.suffix == ".json":
-        return "openlabel" if is_openlabel(file) else ""
+        return "openlabel" if is_openlabel(file) else name_image_format(file)
     return "cvat" if file.suffix == ".xml" and is_cvat(file) else ""
 
 
 def _read_openlabel(file: Path) -> Labels:
-    labels = read_openlabel(file)
-    broken = [item for item in labels.findings if item.rule.severity == "error"]
-    defects = [
-        Defect(rule_id="ANNO023", what=f"{item.rule.rule_id} {item.where}: {item.what}")
-        for item in broken
-    ]
-    return [(frame.key, frame.frame_id, frame.boxes) for frame in labels.frames], defects
+    return _whole(read_openlabel(file))
 
 
 def _read_cvat(file: Path) -> Labels:
-    labels = read_cvat(file)
+    return _whole(read_cvat(file))
+
+
+def _whole(labels: LabelFile) -> Labels:
     broken = [item for item in labels.findings if item.rule.severity == "error"]
     defects = [
         Defect(rule_id="ANNO023", what=f"{item.rule.rule_id} {item.where}: {item.what}")
         for item in broken
     ]
-    return [(frame.key, frame.frame_id, frame.boxes) for frame in labels.frames], defects
+    return labels.frames, defects
 
 
 def _read_parquet(file: Path) -> Labels:
-    return [(key, "", boxes) for key, boxes in iterate_predictions(file)], []
+    return [_frame(key, "", boxes) for key, boxes in iterate_predictions(file)], []
 
 
 def _read_kitti(folder: Path) -> Labels:
-    frames: list[tuple[FrameKey, str, Boxes | None]] = []
+    frames: list[Frame] = []
     defects: list[Defect] = []
     for file in sorted(folder.glob("*.txt")):
         try:
@@ -140,8 +158,12 @@ def _read_kitti(folder: Path) -> Labels:
         is_box = names != "dontcare"
         rows_7 = table.as_7()[is_box]
         boxes = Boxes.make(rows_7[:, :3], rows_7[:, 3:6], rows_7[:, 6], names[is_box])
-        frames.append((FrameKey("", "", 0), file.stem, boxes))
+        frames.append(_frame(FrameKey("", "", 0), file.stem, boxes))
     return frames, defects
+
+
+def _frame(key: FrameKey, name: str, boxes: Boxes) -> Frame:
+    return Frame(key, name, np.eye(4), boxes=boxes)
 
 
 _READERS: Mapping[str, Callable[[Path], Labels]] = {
@@ -149,41 +171,96 @@ _READERS: Mapping[str, Callable[[Path], Labels]] = {
     "cvat": _read_cvat,
     "parquet": _read_parquet,
     "kitti": _read_kitti,
+    "coco": partial(read_image_labels, format_name="coco"),
+    "bdd100k": partial(read_image_labels, format_name="bdd100k"),
 }
 
 
-def _match(
-    frames: Iterable[tuple[FrameKey, str, Boxes | None]], key: PackageKey
-) -> tuple[dict[str, Boxes], list[str]]:
-    """Return boxes by frame number, and the names of frames that are not the package's."""
+def _match(frames: Iterable[Frame], key: PackageKey) -> tuple[list[tuple[str, Frame]], list[str]]:
+    """Return frames with their numbers in the package, and the names of those that are not in it.
+
+    A frame is known by the key that the package gave it, by its number, or by the file of an image.
+    """
     by_alias = {frame.alias_key: frame for frame in key.frames}
     by_number = {int(frame.frame_id): frame for frame in key.frames}
-    boxes: dict[str, Boxes] = {}
+    found: list[tuple[str, Frame]] = []
     others: list[str] = []
-    for alias, name, found in frames:
+    for frame in frames:
+        alias, name = frame.key, PurePosixPath(frame.frame_id)
         packed: PackedFrame | None = by_alias.get(alias)
         is_foreign = alias.log.startswith(PACKAGE_PREFIX) and alias.log != key.package_id
-        if packed is None and not is_foreign and name.isascii() and name.isdigit():
-            packed = by_number.get(int(name[:12]))
+        if packed is None and not is_foreign and name.stem.isascii() and name.stem.isdigit():
+            packed = by_number.get(int(name.stem[:12]))
         if packed is None:
-            others.append(f"{alias.log} {name}".strip() if is_foreign else name or str(alias))
-        elif found is not None:
-            boxes[packed.frame_id] = found
-    return boxes, others
+            others.append(f"{alias.log} {name}".strip() if is_foreign else str(name or alias))
+        else:
+            found.append((packed.frame_id, _of_camera(frame, name.parent.name)))
+    return found, others
 
 
-def _missing(key: PackageKey, boxes: Mapping[str, Boxes], broken: list[Defect]) -> list[Defect]:
+def _of_camera(frame: Frame, folder: str) -> Frame:
+    """Return a frame whose boxes in images name the folder of the image, where they name none."""
+    boxes = frame.boxes_2d
+    if boxes is None or not folder:
+        return frame
+    names = [str(name) or folder for name in boxes.camera]
+    return replace(frame, boxes_2d=boxes.replace(camera=np.array(names, object).reshape(-1)))
+
+
+class _Tables:
+    """The labels of a delivery by frame, in the definition's categories.
+
+    Other tools write nothing where there is no object: a frame that has labels of one shape has no
+    objects of the other, if the delivery has that shape at all.
+
+    Attributes:
+        boxes: in space.
+        boxes_2d: in images; those of several images of a frame are joined.
+        labelled: frames that have labels.
+        absent: shapes that the definition asks for and no frame has.
+    """
+
+    def __init__(self, definition: DatasetDefinition, frames: list[tuple[str, Frame]]) -> None:
+        names = definition.names_by_source()
+        self.boxes: dict[str, Boxes] = {}
+        self.boxes_2d: dict[str, Boxes2d] = {}
+        for frame_id, frame in frames:
+            if frame.boxes is not None:
+                self.boxes[frame_id] = _with_names(frame.boxes, names)
+            if frame.boxes_2d is not None:
+                before = self.boxes_2d.get(frame_id, Boxes2d.empty())
+                joined = Boxes2d.concatenate([before, _with_names(frame.boxes_2d, names)])
+                self.boxes_2d[frame_id] = joined
+        held: dict[Shape, bool] = {
+            "space_box": bool(self.boxes),
+            "image_box": bool(self.boxes_2d),
+        }
+        self.absent = [shape for shape in definition.shapes if not held[shape]]
+        self.labelled = {*self.boxes, *self.boxes_2d}
+        for frame_id in self.labelled:
+            if held["space_box"]:
+                self.boxes.setdefault(frame_id, Boxes.empty())
+            if held["image_box"]:
+                self.boxes_2d.setdefault(frame_id, Boxes2d.empty())
+
+
+def _missing(key: PackageKey, labels: "_Tables", broken: list[Defect]) -> list[Defect]:
     if broken:
         return []  # what cannot be read is said already, and its frames are not known
-    missing = [frame.frame_id for frame in key.frames if frame.frame_id not in boxes]
-    if not missing:
-        return []
-    more = ", ..." if len(missing) > _MAX_MISSING else ""
-    named = ", ".join(missing[:_MAX_MISSING]) + more
-    what = f"{len(missing)} of {len(key.frames)} frames are missing: {named}"
-    return [Defect(rule_id="ANNO021", what=what)]
+    defects = [
+        Defect(rule_id="ANNO021", what=f"no frame has {_SHAPE_WORDS[shape]}; they are asked for")
+        for shape in labels.absent
+        if labels.labelled
+    ]
+    missing = [frame.frame_id for frame in key.frames if frame.frame_id not in labels.labelled]
+    if missing:
+        more = ", ..." if len(missing) > _MAX_MISSING else ""
+        named = ", ".join(missing[:_MAX_MISSING]) + more
+        what = f"{len(missing)} of {len(key.frames)} frames are missing: {named}"
+        defects.append(Defect(rule_id="ANNO021", what=what))
+    return defects
 
 
-def _with_names(boxes: Boxes, names: Mapping[str, str]) -> Boxes:
+def _with_names(boxes: TableT, names: Mapping[str, str]) -> TableT:
     ours = [names.get(str(name), str(name)) for name in boxes.category]
     return boxes.replace(category=np.array(ours, dtype=object).reshape(-1))

@@ -9,7 +9,8 @@ from admlops.config import Config
 Span = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-DeliveryFormat = Literal["openlabel", "cvat", "kitti"]
+DeliveryFormat = Literal["openlabel", "cvat", "kitti", "coco", "bdd100k"]
+Shape = Literal["space_box", "image_box"]
 FLAG_VALUES = ("true", "false")
 
 
@@ -58,6 +59,8 @@ class CategoryDefinition(Config):
     """Lidar points from which on an object is labelled; None takes the rule for all."""
     max_range_m: float | None = Field(default=None, gt=0)
     """Distance up to which an object is labelled; None takes the rule for all."""
+    min_height_px: float | None = Field(default=None, ge=0)
+    """Height in an image from which on an object is labelled there; None takes the rule for all."""
 
 
 class AttributeDefinition(Config):
@@ -104,6 +107,8 @@ class LabellingRules(Config):
     """Lidar points of one sweep that an object must hold to be labelled."""
     max_range_m: float = Field(default=80.0, gt=0)
     """Distance from the ego origin on the ground up to which objects are labelled."""
+    min_height_px: float = Field(default=0.0, ge=0)
+    """Height in an image from which on an object is labelled there."""
     occluded: Literal["full_size", "visible_part"] = "full_size"
     """Whether the box of a partly hidden object has the object's whole extent."""
     occlusion_shares: tuple[Share, Share] = (0.1, 0.5)
@@ -121,6 +126,8 @@ class LabellingRules(Config):
     `ignore` in the image or in space."""
     margin_m: float = Field(default=0.1, gt=0)
     """Widest gap between a face of the box and the outermost point of the object behind it."""
+    image_margin_px: float = Field(default=2.0, gt=0)
+    """Widest gap between an edge of a box in an image and the object."""
     max_yaw_error_deg: float = Field(default=5.0, gt=0, le=90)
     """How far the yaw may be off."""
     yaw: Literal["front", "motion"] = "front"
@@ -165,6 +172,8 @@ class AcceptanceRules(Config):
     """Share of the frames that are hidden gold frames, whose labels are known."""
     min_gold_iou: Share = 0.6
     """Overlap on the ground from which on a delivered box agrees with a gold box."""
+    min_gold_image_iou: Share = 0.7
+    """Overlap from which on a delivered box in an image agrees with a gold box."""
     min_gold_recall: Share = 0.95
     """Share of the gold boxes that must be found."""
     min_gold_precision: Share = 0.95

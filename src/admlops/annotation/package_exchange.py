@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from admlops.annotation.acceptance_images import cameras_by_name, with_own_cameras
 from admlops.annotation.delivery import Delivery
 from admlops.annotation.gold import (
     PackageKey,
@@ -15,6 +17,7 @@ from admlops.annotation.gold import (
     pack_frames,
     prelabels_of,
 )
+from admlops.annotation.labelling_rules import Shape
 from admlops.annotation.package import (
     PackageContents,
     PackageManifest,
@@ -24,10 +27,18 @@ from admlops.annotation.package import (
 from admlops.errors import DataError
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.camera import project_boxes
+from admlops.lake.relabelling import NewLabels
 from admlops.lake.store import Dataset
+from admlops.structures.box_table import BoxTable
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import Frame, FrameKey
 from admlops.structures.label_request import LabelRequest
+
+TableT = TypeVar("TableT", bound=BoxTable)
+
+_LABELLED: Mapping[Shape, str] = {"space_box": "num_boxes > 0", "image_box": "num_boxes_2d > 0"}
+"""What a frame meets whose labels of a shape are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,8 @@ def make_key(dataset: Dataset, request: LabelRequest, plan: PackagePlan) -> Pack
     count = number_of_gold_frames(len(request.keys), plan.gold_share)
     gold: list[FrameKey] = []
     if count:
-        rows = dataset.rows_where(f"({plan.gold}) AND num_boxes > 0")
+        labelled = " AND ".join(_LABELLED[shape] for shape in definition.shapes)
+        rows = dataset.rows_where(f"({plan.gold}) AND {labelled}")
         wanted = set(request.keys)
         candidates = [keys[row] for row in rows.tolist() if keys[row] not in wanted]
         gold = choose_gold(candidates, count, package_id)
@@ -146,26 +158,33 @@ def frames_of(
     if missing:
         raise DataError(f"{dataset.reference}: frame {missing[0].key} of a package is not in it")
     rows = np.array([where[item.key] for item in packed], dtype=np.int64)
-    yield from zip(packed, dataset.iterate(rows, camera=camera), strict=True)
+    frames = dataset.iterate(rows, camera=camera, other_cameras=camera)
+    yield from zip(packed, frames, strict=True)
 
 
-def delivered_labels(
-    dataset: Dataset, key: PackageKey, delivery: Delivery
-) -> dict[FrameKey, Boxes]:
+def delivered_labels(dataset: Dataset, key: PackageKey, delivery: Delivery) -> NewLabels:
     """Return the labels of the requested frames as the dataset holds labels.
 
     Tracks get names that no other package's have; points are counted, and boxes in the front image
     that were not delivered are projected.
     """
-    labels: dict[FrameKey, Boxes] = {}
-    asked = [packed for packed in key.requested if packed.frame_id in delivery.boxes]
-    for packed, frame in frames_of(dataset, asked):
-        boxes = delivery.boxes[packed.frame_id]
-        scene = packed.alias_key.scene
-        tracks = [f"{key.package_id}-{scene}-{track}" if track else "" for track in boxes.track_id]
-        boxes = boxes.replace(track_id=np.array(tracks, dtype=object).reshape(-1))
-        labels[packed.key] = complete_boxes(boxes, frame)
-    return labels
+    boxes: dict[FrameKey, Boxes] = {}
+    boxes_2d: dict[FrameKey, Boxes2d] = {}
+    for packed, frame in frames_of(dataset, key.requested):
+        prefix = f"{key.package_id}-{packed.alias_key.scene}-"
+        in_space = delivery.boxes.get(packed.frame_id)
+        in_images = delivery.boxes_2d.get(packed.frame_id)
+        if in_space is not None:
+            boxes[packed.key] = complete_boxes(_with_tracks(in_space, prefix), frame)
+        if in_images is not None:
+            named = with_own_cameras(_with_tracks(in_images, prefix), frame)
+            boxes_2d[packed.key] = named.select(np.isin(named.camera, list(cameras_by_name(frame))))
+    return NewLabels(boxes, boxes_2d)
+
+
+def _with_tracks(boxes: TableT, prefix: str) -> TableT:
+    tracks = [f"{prefix}{track}" if track else "" for track in boxes.track_id]
+    return boxes.replace(track_id=np.array(tracks, dtype=object).reshape(-1))
 
 
 def complete_boxes(boxes: Boxes, frame: Frame) -> Boxes:

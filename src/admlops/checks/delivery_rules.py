@@ -7,12 +7,12 @@ DELIVERY_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "ANNO020",
         "error",
         "A delivery is one file or folder of labels, in a format that the definition allows",
-        "Deliver one OpenLABEL file, one CVAT XML file, one Parquet file or one KITTI folder",
+        "Deliver one file of OpenLABEL, CVAT, COCO, BDD100K or Parquet, or one KITTI folder",
     ),
     (
         "ANNO021",
         "error",
-        "A delivery holds every frame of its package",
+        "A delivery holds every frame of its package, with the shapes that the definition asks for",
         "Label the frames that the finding names, and deliver the whole package again",
     ),
     (
@@ -128,5 +128,53 @@ DELIVERY_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "error",
         "An object whose labels are known has its heading",
         "Point the box to the object's front",
+    ),
+    (
+        "ANNO041",
+        "error",
+        "A box in an image names a camera of its frame",
+        "Give the box the name of the camera, or the file the folder of the camera's images",
+    ),
+    (
+        "ANNO042",
+        "error",
+        "A box in an image lies inside the image",
+        "Cut the box at the border of the image",
+    ),
+    (
+        "ANNO043",
+        "warning",
+        "A box in an image is at least as high as the definition asks",
+        "Remove the box: the object is too small to be labelled",
+    ),
+    (
+        "ANNO044",
+        "warning",
+        "A box has a size and a shape like others of its category in the delivery",
+        "Look at the box again: correct its edges or its category",
+    ),
+    (
+        "ANNO045",
+        "error",
+        "A track in an image goes on where the rest of it leads to",
+        "Move the box back to its object, or give the other object a track of its own",
+    ),
+    (
+        "ANNO046",
+        "warning",
+        "A track in an image changes its size steadily",
+        "Correct the edges of the box in this frame",
+    ),
+    (
+        "ANNO047",
+        "error",
+        "The boxes of an object in space and in an image cover the same place",
+        "Correct the box that misses the object, or the track id of one of them",
+    ),
+    (
+        "ANNO048",
+        "error",
+        "The boxes of an object in space and in an image have one category",
+        "Decide the category, and give it to both boxes",
     ),
 )

@@ -39,7 +39,7 @@ def details_of(table: BoxTable, row: int) -> Details:
         value = getattr(table, name)[row]
         if not _is_absent(value, column):
             details[name] = _plain(value)
-    text = str(table.attributes[row])  # type: ignore[attr-defined] # every table has attributes
+    text = str(table.attributes[row])
     own = _read_plain_object(text)
     if own and not own.keys() & {*columns, *_SHAPE} and attributes_text(own) == text:
         return details | own

@@ -53,6 +53,16 @@ def decode_boxes(column: pa.ListArray) -> list[Boxes | None]:
     return _decode_lists(Boxes, BOX_TYPE, column)
 
 
+def encode_boxes_2d(per_frame: Sequence[Boxes2d | None]) -> pa.ListArray:
+    """Return one list of boxes in images per frame, null where the images are not annotated."""
+    return _encode_lists(Boxes2d, BOX_2D_TYPE, per_frame)
+
+
+def decode_boxes_2d(column: pa.ListArray) -> list[Boxes2d | None]:
+    """Return the boxes in images of each row; the inverse of `encode_boxes_2d`."""
+    return _decode_lists(Boxes2d, BOX_2D_TYPE, column)
+
+
 def _encode_lists(
     kind: type[TableT], row_type: pa.StructType, per_frame: Sequence[TableT | None]
 ) -> pa.ListArray:
@@ -101,7 +111,7 @@ def encode_frames(frames: Sequence[Frame], sensor_digests: Sequence[str]) -> pa.
     """Return one row per frame in the layout of `schema.COLUMNS`."""
     lists = {
         "boxes": encode_boxes([frame.boxes for frame in frames]),
-        "boxes_2d": _encode_lists(Boxes2d, BOX_2D_TYPE, [frame.boxes_2d for frame in frames]),
+        "boxes_2d": encode_boxes_2d([frame.boxes_2d for frame in frames]),
     }
     rows = [_row(frame, digest) for frame, digest in zip(frames, sensor_digests, strict=True)]
     arrays = [
@@ -190,7 +200,7 @@ def decode_frames(
     """
     table = table.combine_chunks()
     boxes = decode_boxes(_one_chunk(table["boxes"]))
-    boxes_2d = _decode_lists(Boxes2d, BOX_2D_TYPE, _one_chunk(table["boxes_2d"]))
+    boxes_2d = decode_boxes_2d(_one_chunk(table["boxes_2d"]))
     rows = table.drop_columns(["boxes", "boxes_2d"]).to_pylist()
     for position, row in enumerate(rows):
         own = {name: payloads.get(name, {}).get(position, _NOTHING) for name in BLOBS}

@@ -23,7 +23,7 @@ from admlops.lake.opening import (
 )
 from admlops.lake.query import Views
 from admlops.lake.reading import FrameReader
-from admlops.lake.relabelling import move_frames, relabel_frames
+from admlops.lake.relabelling import NewLabels, move_frames, relabel_frames
 from admlops.lake.schema import BLOBS, KEY_COLUMNS, LICENCES_KEY
 from admlops.lake.storage import (
     StorageOptions,
@@ -41,6 +41,7 @@ from admlops.lake.versions import (
     digest_of,
 )
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import Frame, FrameKey
 from admlops.structures.manifest import Manifest
 
@@ -173,12 +174,18 @@ class Dataset:
         self._move_to(table)
         return AppendReport(feed.num_added, feed.num_present, self.version, tuple(feed.conflicts))
 
-    def relabel(self, labels: Mapping[FrameKey, Boxes], split: str | None = None) -> int:
+    def relabel(
+        self,
+        labels: Mapping[FrameKey, Boxes],
+        split: str | None = None,
+        labels_2d: Mapping[FrameKey, Boxes2d] | None = None,
+    ) -> int:
         """Replace the labels of frames in a new version, without rewriting sensor data.
 
         Args:
-            labels: the new boxes of each frame.
+            labels: the new boxes of each frame; a frame that is not here keeps its own.
             split: where the labelled frames move; None leaves them where they are.
+            labels_2d: the same for boxes in images.
 
         Returns:
             How many frames changed; where none did there is no new version.
@@ -187,7 +194,8 @@ class Dataset:
             DataError: a key is not in the dataset.
             ServiceError: the object store failed.
         """
-        table, num_changed = relabel_frames(self._latest(), labels, split, self._options)
+        new = NewLabels(labels, labels_2d or {})
+        table, num_changed = relabel_frames(self._latest(), new, split, self._options)
         self._move_to(table)
         return num_changed
 

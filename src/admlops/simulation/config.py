@@ -117,6 +117,8 @@ class WorldConfig(Config):
     """The camera."""
     images: bool = True
     """Whether images are rendered; without, frames keep the camera's calibration."""
+    image_labels: bool = False
+    """Whether labelled frames also have boxes in the image."""
 
     def group(self, split: SplitName) -> SceneGroup:
         """Return the scenes of a split."""

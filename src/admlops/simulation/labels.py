@@ -11,6 +11,7 @@ from admlops.geometry.pose import invert, transform_points, wrap_angle
 from admlops.simulation.raycast import Hits
 from admlops.simulation.scene import Scene
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import CalibratedSensor
 
 _MAX_TRUNCATION = 0.85
@@ -90,6 +91,19 @@ def label_view(
     )
     is_ignored = np.isfinite(box2d[:, 0]) & ~is_label & (num_hits[chosen] > 0)
     return Truth(boxes, box2d[is_ignored])
+
+
+def image_labels(boxes: Boxes, camera: str) -> Boxes2d:
+    """Return what an annotator would draw into the image for labelled boxes: whole objects."""
+    seen = boxes.select(np.flatnonzero(np.isfinite(boxes.box2d_px).all(axis=1)))
+    return Boxes2d.make(
+        seen.box2d_px,
+        seen.category,
+        camera=np.full(len(seen), camera, dtype=object),
+        track_id=seen.track_id,
+        occlusion=seen.occlusion,
+        truncation=seen.truncation,
+    )
 
 
 def _occlusion(visible_share: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,13 @@ from pydantic import Field
 
 from admlops.config import Config
 from admlops.geometry.pose import wrap_angle
+from admlops.simulation.image_vendor import ImageVendorConfig, draw_in_image
+from admlops.structures.box_table import BoxTable
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import Frame
 
+TableT = TypeVar("TableT", bound=BoxTable)
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
 
 BOX_DEFECTS = ("missing", "shifted", "category", "swapped", "flipped", "duplicate")
@@ -65,6 +69,8 @@ class VendorConfig(Config):
         default_factory=lambda: {"pedestrian": 3, "cyclist": 3, "": 5}
     )
     """Points from which on an object is labelled, by category; "" is for all others."""
+    image: ImageVendorConfig | None = None
+    """How boxes are drawn into the front image; None draws none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class Mistake:
     """One mistake that the vendor made.
 
     Attributes:
-        kind: a name of a rate of `VendorConfig`.
+        kind: a name of a rate of `VendorConfig`; of `ImageVendorConfig` after "image ".
         frame_id: the frame's number in the package.
         track_id: the track of the object in the truth; "" where there is none.
     """
@@ -141,7 +147,29 @@ class _Desk:
         if self.random.random() < self.config.extra:
             self._note("extra", frame, "")
             drawn.append(self._extra())
-        return replace(frame, boxes=Boxes.concatenate(drawn), boxes_2d=None)
+        return replace(frame, boxes=Boxes.concatenate(drawn), boxes_2d=self._label_image(frame))
+
+    def _label_image(self, frame: Frame) -> Boxes2d | None:
+        """Return the annotator's boxes in the front image; None where none are asked for."""
+        config, camera = self.config.image, frame.camera
+        if config is None:
+            return None
+        truth = Boxes2d.empty() if frame.boxes_2d is None else frame.boxes_2d
+        size_px = (0, 0) if camera is None else (camera.width_px, camera.height_px)
+        drawn, kinds = draw_in_image(truth, size_px, config, self.random)
+        spoilt = np.isin(drawn.track_id, truth.track_id[kinds == "category"])
+        names = np.where(
+            spoilt, [CONFUSIONS.get(str(name), "car") for name in drawn.category], drawn.category
+        )
+        moving = {} if frame.boxes is None else _motion_by_track(frame.boxes)
+        drawn = drawn.replace(category=names.astype(object))
+        attributes = [
+            _attributes_text(str(name), is_moving=moving.get(str(track), False))
+            for name, track in zip(drawn.category, drawn.track_id, strict=True)
+        ]
+        for row in np.flatnonzero(kinds != "").tolist():
+            self._note(f"image {kinds[row]}", frame, str(truth.track_id[row]))
+        return drawn.replace(attributes=np.array(attributes, dtype=object).reshape(-1))
 
     def switch_tracks(self, frames: Sequence[Frame]) -> list[Frame]:
         """Exchange the ids of two tracks of a category, from some frames to their scene's end."""
@@ -228,12 +256,22 @@ def _renamed(box: Boxes, category: str) -> Boxes:
 
 def _attributes(boxes: Boxes, row: int) -> str:
     """Return the attributes that the shipped definition asks for."""
-    if boxes.category[row] == "pedestrian":
+    speed = float(np.hypot(*boxes.velocity_mps[row]))
+    return _attributes_text(str(boxes.category[row]), is_moving=speed > MOVING_MPS)
+
+
+def _attributes_text(category: str, *, is_moving: bool) -> str:
+    if category == "pedestrian":
         return '{"posture": "upright"}'
-    if boxes.category[row] in _VEHICLES:
-        speed = float(np.hypot(*boxes.velocity_mps[row]))
-        return f'{{"motion": "{"moving" if speed > MOVING_MPS else "parked"}"}}'
+    if category in _VEHICLES:
+        return f'{{"motion": "{"moving" if is_moving else "parked"}"}}'
     return ""
+
+
+def _motion_by_track(boxes: Boxes) -> dict[str, bool]:
+    """Return whether each object moves."""
+    speed = np.hypot(boxes.velocity_mps[:, 0], boxes.velocity_mps[:, 1])
+    return dict(zip(map(str, boxes.track_id), (speed > MOVING_MPS).tolist(), strict=True))
 
 
 def _no_track() -> NDArray[np.object_]:
@@ -268,7 +306,14 @@ def _exchange(frame: Frame, pair: tuple[str, str]) -> Frame:
 def _with_own_tracks(frame: Frame) -> Frame:
     """Return the frame with track ids that say nothing of the truth's scenes."""
     assert frame.boxes is not None  # noqa: S101 - labelled before
-    tracks = [str(track).rpartition("-")[2] for track in frame.boxes.track_id]
+    in_images = frame.boxes_2d
     return replace(
-        frame, boxes=frame.boxes.replace(track_id=np.array(tracks, dtype=object).reshape(-1))
+        frame,
+        boxes=_renumbered(frame.boxes),
+        boxes_2d=None if in_images is None else _renumbered(in_images),
     )
+
+
+def _renumbered(boxes: TableT) -> TableT:
+    tracks = [str(track).rpartition("-")[2] for track in boxes.track_id]
+    return boxes.replace(track_id=np.array(tracks, dtype=object).reshape(-1))

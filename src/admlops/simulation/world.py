@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from admlops.errors import DataError
 from admlops.geometry.pose import make_transform, rotation_about_z
 from admlops.simulation.config import CameraConfig, LidarConfig, SplitName, WorldConfig
-from admlops.simulation.labels import Truth, View, boxes_of, label_view
+from admlops.simulation.labels import Truth, View, boxes_of, image_labels, label_view
 from admlops.simulation.lidar import Pose2, ground_materials, make_rays, measure
 from admlops.simulation.raycast import GROUND, Hits, Rays, cast_rays
 from admlops.simulation.render import render_image
@@ -101,6 +101,7 @@ def simulate_frame(
         tags=scene.tags,
         split=scene.split,
         source=f"simulation:seed={config.seed}",
+        boxes_2d=image_labels(truth.boxes, "") if config.image_labels and not is_pool else None,
     )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,9 @@ from admlops.annotation.acceptance_report import (
 from admlops.config import Config
 from admlops.errors import DataError, GateError
 from admlops.files import write_folder_atomically
-from admlops.lake.encoding import label_digest
+from admlops.lake.encoding import label_2d_digest, label_digest
 from admlops.lake.predictions import iterate_predictions
+from admlops.lake.relabelling import NewLabels
 from admlops.lake.store import Dataset
 from admlops.steps.annotators import FolderAnnotator, OracleAnnotator, VendorAnnotator
 from admlops.steps.step import Scores
@@ -93,7 +94,7 @@ class _Labelling:
         scores: what is known of them.
     """
 
-    labels: Mapping[FrameKey, Boxes] | None
+    labels: NewLabels | None
     tag: str
     provenance: Mapping[str, str]
     scores: Scores
@@ -142,11 +143,11 @@ def _ask_trusted(
     outputs: AnnotateOutputs, manifest: Manifest, request: LabelRequest, config: AnnotateConfig
 ) -> _Labelling:
     assert not isinstance(config.annotator, VendorAnnotator)  # noqa: S101 - told apart before
-    labels = config.annotator.label(request.keys)
+    labels = NewLabels(config.annotator.label(request.keys))
     kind = config.annotator.kind
     if outputs.acceptance is not None:
         with write_folder_atomically(outputs.acceptance) as draft:
-            write_trusted(draft, kind, len(labels))
+            write_trusted(draft, kind, len(labels.keys))
     content = {
         "dataset": manifest.reference,
         "keys": request.keys,
@@ -200,7 +201,7 @@ def _ask_vendor(
 def _merge(
     outputs: AnnotateOutputs,
     manifest: Manifest,
-    found: tuple[_Labelling, Mapping[FrameKey, Boxes]],
+    found: tuple[_Labelling, NewLabels],
     config: AnnotateConfig,
 ) -> Scores:
     """Put labels onto the latest version, once: a repeated run leads to the first one's version."""
@@ -215,13 +216,14 @@ def _merge(
         if base != manifest.reference:
             provenance["base"] = base
             num_overwritten = _count_overwritten(dataset, manifest, labels, config)
-        num_changed = dataset.relabel(labels, split=config.split)
+        num_changed = dataset.relabel(labels.boxes, config.split, labels.boxes_2d)
         dataset.tag(labelling.tag)
     scores = {
-        "num_labelled": float(len(labels)),
+        "num_labelled": float(len(labels.keys)),
         "num_changed": float(num_changed),
         "num_overwritten": float(num_overwritten),
-        "num_boxes": float(sum(len(boxes) for boxes in labels.values())),
+        "num_boxes": float(sum(len(boxes) for boxes in labels.boxes.values())),
+        "num_boxes_2d": float(sum(len(boxes) for boxes in labels.boxes_2d.values())),
         **labelling.scores,
     }
     dataset.manifest(provenance, scores).write(outputs.labelled)
@@ -229,7 +231,7 @@ def _merge(
 
 
 def _count_overwritten(
-    latest: Dataset, manifest: Manifest, labels: Mapping[FrameKey, Boxes], config: AnnotateConfig
+    latest: Dataset, manifest: Manifest, labels: NewLabels, config: AnnotateConfig
 ) -> int:
     """Return how many frames have got other labels since the request was made.
 
@@ -238,20 +240,36 @@ def _count_overwritten(
     """
     before = Dataset.open(manifest.reference).frame_digests()
     now = latest.frame_digests()
+    keys = labels.keys
     others = [
         key
-        for key, boxes in labels.items()
+        for key in keys
         if key in before
         and key in now
-        and now[key].label not in (before[key].label, label_digest(boxes, config.split))
+        and _are_others(before[key].labels, now[key].labels, _digests(labels, key, config.split))
     ]
     if others and not config.overwrite:
         raise DataError(
-            f"{latest.reference}: {len(others)} of {len(labels)} requested frames have got other "
+            f"{latest.reference}: {len(others)} of {len(keys)} requested frames have got other "
             f"labels since {manifest.reference}, for example {others[0]}; request them again, or "
             "set overwrite"
         )
     return len(others)
+
+
+def _are_others(before: Sequence[str], now: Sequence[str], ours: Sequence[str]) -> bool:
+    """Return whether labels have changed since, to others than ours; "" of ours changes nothing."""
+    digests = zip(before, now, ours, strict=True)
+    return any(own and there not in (earlier, own) for earlier, there, own in digests)
+
+
+def _digests(labels: NewLabels, key: FrameKey, split: str) -> tuple[str, str]:
+    """Return the digests of a frame's new labels, in space and in images; "" where none are new."""
+    boxes, boxes_2d = labels.boxes.get(key), labels.boxes_2d.get(key)
+    return (
+        "" if boxes is None else label_digest(boxes, split),
+        "" if boxes_2d is None else label_2d_digest(boxes_2d),
+    )
 
 
 def _predictions(folder: Path | None) -> dict[FrameKey, Boxes]:

@@ -23,13 +23,16 @@ from admlops.errors import DataError
 from admlops.files import digest_file, write_folder_atomically
 from admlops.formats.openlabel.reader import read_openlabel
 from admlops.formats.openlabel.writer import write_openlabel
+from admlops.lake.relabelling import NewLabels
 from admlops.lake.store import Dataset
 from admlops.reporting.guideline import Evidence, render_guideline
+from admlops.simulation.labels import image_labels
 from admlops.simulation.vendor import label_as_vendor
 from admlops.simulation.world import oracle_labels
 from admlops.steps.annotators import SimulatedVendor, VendorAnnotator
 from admlops.steps.step import Scores
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import FrameKey
 from admlops.structures.label_request import LabelRequest
 
@@ -65,14 +68,20 @@ class JudgedDelivery:
 
     acceptance: Acceptance
     pictures: list[Picture]
-    labels: dict[FrameKey, Boxes]
+    labels: NewLabels
 
     @property
     def scores(self) -> Scores:
         """Flat figures."""
         acceptance = self.acceptance
-        agreement = acceptance.agreement
-        return {
+        agreement, agreement_2d = acceptance.agreement, acceptance.agreement_2d
+        in_images = {
+            "num_delivered_boxes_2d": float(acceptance.num_boxes_2d),
+            "gold_recall_2d": agreement_2d.recall,
+            "gold_precision_2d": agreement_2d.precision,
+            "gold_iou_2d": agreement_2d.mean_iou,
+        }
+        return (in_images if acceptance.num_boxes_2d else {}) | {
             "accepted": float(acceptance.accepted),
             "num_frames": float(acceptance.num_frames),
             "num_delivered_boxes": float(acceptance.num_boxes),
@@ -106,7 +115,7 @@ def judge_vendor(task: VendorTask, vendor: VendorAnnotator) -> JudgedDelivery:
         frames_of(task.dataset, key.frames), delivery, key, definition, vendor.acceptance
     )
     pictures = _pictures(task.dataset, key, acceptance, (delivery, vendor))
-    labels = delivered_labels(task.dataset, key, delivery) if acceptance.accepted else {}
+    labels = delivered_labels(task.dataset, key, delivery) if acceptance.accepted else NewLabels()
     return JudgedDelivery(acceptance, pictures, labels)
 
 
@@ -151,12 +160,18 @@ def _simulate(
     known.
     """
     truth = oracle_labels(simulated.world, [packed.key for packed in key.requested])
+    truth_2d = {name: image_labels(boxes, "") for name, boxes in truth.items()}
     gold = [packed for packed in key.frames if packed.is_gold]
     for packed, frame in frames_of(dataset, gold):
         truth[packed.key] = Boxes.empty() if frame.boxes is None else frame.boxes
-    by_alias = {packed.alias_key: truth[packed.key] for packed in key.frames}
+        truth_2d[packed.key] = Boxes2d.empty() if frame.boxes_2d is None else frame.boxes_2d
+    by_alias = {packed.alias_key: packed.key for packed in key.frames}
     task = read_openlabel(folder.package / OPENLABEL_FILE).require_whole(key.package_id)
-    frames = [replace(frame, boxes=by_alias[frame.key]) for frame in task.frames]
+    frames = [
+        replace(frame, boxes=truth[own], boxes_2d=truth_2d[own])
+        for frame in task.frames
+        for own in [by_alias[frame.key]]
+    ]
     work = label_as_vendor(frames, simulated.work)
     with write_folder_atomically(folder.delivery) as draft:
         write_openlabel(draft / DELIVERED_FILE, work.frames, key.package_id)
@@ -172,5 +187,6 @@ def _pictures(
     picked = pick_defects(acceptance.defects, vendor.acceptance.max_pictures)
     names = {defect.frame_id for defect in picked}
     packed = [frame for frame in key.frames if frame.frame_id in names]
-    frames = {item.frame_id: frame for item, frame in frames_of(dataset, packed)}
-    return draw_defects(picked, frames, delivery.boxes)
+    in_images = any(defect.shape == "image_box" for defect in picked)
+    frames = {item.frame_id: frame for item, frame in frames_of(dataset, packed, camera=in_images)}
+    return draw_defects(picked, frames, delivery)

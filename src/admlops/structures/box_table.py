@@ -22,9 +22,18 @@ class Column(NamedTuple):
 
 
 class BoxTable:
-    """Columns of equal length, one row per box; `columns` names them in order."""
+    """Columns of equal length, one row per box; `columns` names them in order.
+
+    Attributes:
+        category: (N,) object array of str.
+        track_id: (N,) object array of str; "" where there is none.
+        attributes: (N,) object array of str, a JSON object with sorted keys; "" where none.
+    """
 
     __slots__ = ()
+    category: NDArray[np.object_]
+    track_id: NDArray[np.object_]
+    attributes: NDArray[np.object_]
     columns: ClassVar[Mapping[str, Column]]
 
     @classmethod

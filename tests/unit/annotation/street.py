@@ -3,9 +3,11 @@
 import numpy as np
 
 from admlops.annotation.gold import PackageKey, PackedFrame
+from admlops.geometry.camera import project_boxes
 from admlops.geometry.pose import make_transform
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import CalibratedSensor, Frame, FrameKey, LidarSweep
+from admlops.structures.boxes_2d import Boxes2d
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
 SIZES_M = {"car": (4.2, 1.8, 1.5), "pedestrian": (0.8, 0.6, 1.7), "van": (5.0, 2.0, 2.2)}
 OBJECTS = (
@@ -19,7 +21,10 @@ CAR, OTHER_CAR, PEDESTRIAN, VAN = range(4)
 ATTRIBUTES = {"car": '{"motion": "moving"}', "van": '{"motion": "moving"}'}
 STEP_S = 0.5
 PACKAGE_ID = "package-0123456789abcdef"
+COUNT = 5
 EGO_FROM_LIDAR = make_transform(np.eye(3), [0.0, 0.0, 1.7])
+EGO_FROM_CAMERA = make_transform([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], [0.0, 0.0, 1.65])
+CAMERA_MATRIX = np.array([[700.0, 0, 620.5], [0, 700.0, 172.5], [0, 0, 1]])
 
 
 def true_boxes(number):
@@ -63,6 +68,23 @@ def street_frame(number, boxes=None):
         global_from_ego=np.eye(4),
         lidar=LidarSweep(sensor, cloud(true_boxes(number), number)),
         boxes=boxes,
+    )
+
+
+def street_camera():
+    """Return the camera that looks along the street, without an image."""
+    sensor = CalibratedSensor("camera_front", "camera", EGO_FROM_CAMERA, CAMERA_MATRIX)
+    return CameraImage(sensor, b"", 1242, 375)
+
+
+def true_boxes_2d(number):
+    """Return the objects of a frame as a careful hand draws them into the image."""
+    boxes = true_boxes(number)
+    return Boxes2d.make(
+        project_boxes(boxes.as_7(), EGO_FROM_CAMERA, CAMERA_MATRIX, (1242, 375)),
+        boxes.category,
+        track_id=boxes.track_id,
+        attributes=boxes.attributes,
     )
 
 

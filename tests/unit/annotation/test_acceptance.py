@@ -19,7 +19,7 @@ from admlops.annotation.acceptance import judge_delivery
 from admlops.annotation.acceptance_config import AcceptanceConfig
 from admlops.annotation.acceptance_defects import Defect, keep_causes
 from admlops.annotation.acceptance_geometry import ground_under
-from admlops.annotation.acceptance_gold import match_boxes
+from admlops.annotation.acceptance_gold import SpaceComparison, match_greedily
 from admlops.annotation.acceptance_pictures import draw_defects, pick_defects
 from admlops.annotation.acceptance_report import (
     make_feedback,
@@ -270,12 +270,13 @@ def test_ground_is_found_between_obstacles_and_on_slopes():
 
 
 def test_matching_is_one_to_one_and_takes_the_best():
+    comparison = SpaceComparison(0.6, 5.0, {})
     known, delivered = true_boxes(0), true_boxes(0).select([3, 0, 2])
-    pairs, overlap = match_boxes(known, delivered)
-    assert pairs == [(0, 1), (2, 2), (3, 0)]
+    overlap, likeness = comparison.overlaps(known, delivered)
+    assert match_greedily(likeness) == [(0, 1), (2, 2), (3, 0)]
     assert overlap[0, 1] == pytest.approx(1.0)
-    assert match_boxes(Boxes.empty(), delivered)[0] == []
-    assert match_boxes(known, Boxes.empty())[0] == []
+    for one, other in ((Boxes.empty(), delivered), (known, Boxes.empty())):
+        assert match_greedily(comparison.overlaps(one, other)[1]) == []
 
 
 def test_the_report_names_every_defect_and_the_feedback_hides_gold(tmp_path):
@@ -284,7 +285,7 @@ def test_the_report_names_every_defect_and_the_feedback_hides_gold(tmp_path):
     picked = pick_defects(acceptance.defects, 5)
     frames = {f"{n:06d}": street_frame(n, true_boxes(n)) for n in range(COUNT)}
     delivered = {f"{n:06d}": boxes.get(n, true_boxes(n)) for n in range(COUNT)}
-    pictures = draw_defects(picked, frames, delivered)
+    pictures = draw_defects(picked, frames, Delivery("openlabel", "00ff", delivered))
     assert {picture.defect.rule_id for picture in pictures} == {"ANNO026", "ANNO036"}
     write_acceptance(tmp_path, acceptance, pictures)
     values = json.loads((tmp_path / "acceptance.json").read_text())

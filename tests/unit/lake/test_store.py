@@ -86,6 +86,32 @@ def test_relabel_makes_a_version_and_keeps_the_rest(dataset):
     assert dataset.version == version
 
 
+def test_labels_in_images_and_in_space_are_replaced_apart(dataset):
+    labelled, unlabelled = FrameKey("log_0", "scene_0", 3), FrameKey("log_0", "scene_0", 6)
+    in_image = Boxes2d.make([[1.0, 2.0, 30.0, 40.0]], ["car"], track_id=["7"])
+    known = dataset.take([3])[0].boxes
+    new = {labelled: in_image, unlabelled: in_image}
+    assert dataset.relabel({}, "train", labels_2d=new) == 2
+    first, second = dataset.take([3, 6])
+    np.testing.assert_array_equal(first.boxes.as_7(), known.as_7())  # it keeps what it had
+    assert second.boxes is None
+    assert {frame.split for frame in (first, second)} == {"train"}
+    assert second.boxes_2d.box2d_px.tolist() == [[1.0, 2.0, 30.0, 40.0]]
+    version = dataset.version
+    assert dataset.relabel({}, "train", labels_2d=new) == 0
+    assert dataset.version == version
+    both = {unlabelled: make_boxes(1, 2)}
+    assert dataset.relabel(both, labels_2d={labelled: Boxes2d.empty()}) == 2
+    first, second = dataset.take([3, 6])
+    assert (len(first.boxes), len(first.boxes_2d)) == (len(known), 0)
+    assert (len(second.boxes), len(second.boxes_2d)) == (2, 1)
+    assert dataset.relabel({labelled: known.select([0])}) == 1
+    (first,) = dataset.take([3])
+    assert (len(first.boxes), len(first.boxes_2d)) == (1, 0)
+    counted = dataset.query("SELECT sum(num_boxes_2d) AS n FROM frames")["n"].to_pylist()
+    assert counted == [1]
+
+
 def test_relabel_names_unknown_keys(dataset):
     with pytest.raises(DataError, match="log_9/s/1"):
         dataset.relabel({FrameKey("log_9", "s", 1): Boxes.empty()})

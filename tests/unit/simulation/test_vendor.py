@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from admlops.geometry.pose import wrap_angle
+from admlops.simulation.image_vendor import IMAGE_DEFECTS
 from admlops.simulation.vendor import BOX_DEFECTS, WRONG_PACKAGE, VendorConfig, label_as_vendor
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import Frame, FrameKey
+from admlops.structures.boxes_2d import Boxes2d
+from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey
 
 NAMES = ("car", "car", "pedestrian", "truck")
 
@@ -61,6 +65,48 @@ def test_every_mistake_is_made_and_told(kind):
         assert np.allclose(np.abs(wrap_angle(boxes.yaw_rad - truth.yaw_rad)), np.pi)
     else:
         assert boxes.category.tolist() == ["van", "van", "cyclist"]
+
+
+def image_task():
+    """Return a frame with boxes of the same objects in the front image."""
+    (frame,) = task(1)
+    camera = CameraImage(CalibratedSensor("camera_front", "camera", np.eye(4)), b"", 200, 100)
+    boxes_2d = Boxes2d.make(
+        [[10, 20, 50, 60], [100, 20, 150, 60], [60, 30, 70, 55], [5, 5, 12, 9]],
+        NAMES,
+        track_id=frame.boxes.track_id,
+    )
+    return replace(frame, camera=camera, boxes_2d=boxes_2d)
+
+
+@pytest.mark.parametrize("kind", ["", *IMAGE_DEFECTS])
+def test_every_mistake_in_images_is_made_and_told(kind):
+    rates = {kind: 1.0} if kind else {}
+    image = {"noise_px": 0.0, "min_height_px": 10.0, **rates}
+    work = label_as_vendor([image_task()], VendorConfig.parse({"image": image}))
+    assert [item.kind for item in work.mistakes] == [f"image {kind}"] * 3 * bool(kind)
+    truth, boxes = image_task().boxes_2d.select([0, 1, 2]), work.frames[0].boxes_2d
+    edges, known = boxes.box2d_px, truth.box2d_px
+    if kind == "missing":
+        assert len(boxes) == 0
+        return
+    assert boxes.track_id[:3].tolist() == ["0", "1", "2"]
+    if kind in ("", "category", "duplicate"):
+        assert np.allclose(edges[:3], known)
+    if kind == "category":
+        assert boxes.category.tolist() == ["van", "van", "cyclist"]
+    elif kind == "duplicate":
+        assert boxes.track_id[3:].tolist() == ["", "", ""]
+        assert np.allclose(edges[3:], known + 1.0)
+    elif kind == "shifted":  # to the right where there is room, by 1.2 widths
+        assert (edges - known)[:, 0].tolist() == pytest.approx([48.0, -60.0, 12.0])
+    elif kind == "resized":
+        assert edges[2].tolist() == pytest.approx([54.0, 15.0, 76.0, 70.0])
+    elif kind == "outside":
+        assert (edges[:, 2:] > [199, 99]).any(axis=1).all()
+    else:
+        attributes = ['{"motion": "moving"}', '{"motion": "parked"}', '{"posture": "upright"}']
+        assert boxes.attributes.tolist() == attributes
 
 
 def test_rates_are_rates_and_seeds_decide():

@@ -5,6 +5,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from admlops.annotation.definition import load_definition
 from admlops.errors import ConfigError, DataError, GateError
 from admlops.formats.openlabel.reader import read_openlabel
 from admlops.lake.predictions import write_predictions
@@ -219,3 +220,43 @@ def test_the_oracle_is_trusted_and_says_so(desk):
     report = json.loads((desk / "trusted" / "acceptance.json").read_text())
     assert report["accepted"]
     assert "nothing was judged" in report["sentence"]
+
+
+def test_boxes_in_images_are_judged_and_merged_like_those_in_space(desk, tmp_path):
+    world = WORLD.replace(image_labels=True)
+    dataset = Dataset.create(str(tmp_path / "seen"))
+    dataset.append(simulate(world))
+    dataset.manifest().write(desk / "dataset.json")
+    shipped = load_definition("urban_lidar").replace(shapes=["space_box", "image_box"])
+    (desk / "both.yaml").write_text(json.dumps(shipped.to_json_dict()))  # YAML holds JSON
+    frames = tuple(RequestedFrame(**key._asdict()) for key in POOL)
+    LabelRequest(dataset=dataset.reference, frames=frames).write(desk / "request")
+    rates = dict.fromkeys(("missing", "shifted", "category", "resized", "outside"), 0.1)
+
+    def ask(name, image):
+        vendor = {"acceptance": {"definition": str(desk / "both.yaml"), "max_pictures": 4}}
+        simulated = {"world": world, "work": {"image": image, "seed": 2}}
+        return run(desk, name, vendor={**vendor, "simulated": simulated})
+
+    first = ask("first", rates | {"duplicate": 0.1})
+    assert first["accepted"] == 0
+    assert first["gold_recall"] == 1
+    assert first["gold_recall_2d"] < 0.95
+    report = json.loads((desk / "first" / "acceptance.json").read_text())
+    found = {item["rule_id"] for item in report["defects"] if item["shape"] == "image_box"}
+    assert {"ANNO024", "ANNO042", "ANNO047", "ANNO048"} <= found
+    assert reference(desk, "first") == reference(desk, "dataset")
+
+    second = ask("second", {})
+    assert (second["accepted"], second["gold_recall_2d"], second["num_changed"]) == (1, 1, 12)
+    schema = json.loads((package(desk) / "package" / "delivery_schema.json").read_text())
+    jsonschema.validate(json.loads((package(desk) / "delivery/labels.json").read_text()), schema)
+    truth = oracle_labels(world, POOL)
+    for frame in Dataset.open(reference(desk, "second")).iterate():
+        if frame.key in truth:
+            known = truth[frame.key]
+            assert len(frame.boxes_2d) == len(known)
+            assert np.allclose(frame.boxes_2d.box2d_px, known.box2d_px, atol=5)
+            assert all(track.startswith("package-") for track in frame.boxes_2d.track_id)
+    again = ask("again", {})
+    assert (again["num_changed"], reference(desk, "again")) == (0, reference(desk, "second"))

@@ -105,13 +105,15 @@ class CocoSource:
 
     def _boxes(self, annotations: list[dict[str, Any]]) -> Boxes2d:
         own = [item for item in annotations if not item.get("iscrowd")]
-        texts = [
-            attributes_text({ANNOTATION_ID: item["id"]} if "id" in item else {}) for item in own
-        ]
+        details = [_attributes(item) for item in own]
+        tracks = [str(item.pop("track_id", "")) for item in details]
+        occluded = [item.get("occluded") for item in details]
         return Boxes2d.make(
             _corners([item["bbox"] for item in own]),
             [self._names.get(item["category_id"], str(item["category_id"])) for item in own],
-            attributes=np.array(texts, dtype=object),
+            track_id=np.array(tracks, dtype=object),
+            occlusion=np.array([int(item) if isinstance(item, bool) else -1 for item in occluded]),
+            attributes=np.array([attributes_text(item) for item in details], dtype=object),
         )
 
     def _list(self, file: Path) -> None:
@@ -163,6 +165,13 @@ def _is_list(value: object) -> bool:
 def _without_segmentation(item: dict[str, Any]) -> dict[str, Any]:
     item.pop("segmentation", None)
     return item
+
+
+def _attributes(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said of a box: its number, and attributes as labelling tools add them."""
+    given = item.get("attributes")
+    number = {ANNOTATION_ID: item["id"]} if "id" in item else {}
+    return number | (given if isinstance(given, dict) else {})
 
 
 def _is_annotation(item: Mapping[str, Any]) -> bool:

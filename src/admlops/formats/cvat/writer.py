@@ -36,11 +36,11 @@ class _Shape:
 
     @property
     def category(self) -> str:
-        return str(self.table.category[self.row])  # type: ignore[attr-defined] # all have it
+        return str(self.table.category[self.row])
 
     @property
     def track(self) -> str:
-        return str(self.table.track_id[self.row])  # type: ignore[attr-defined] # all have it
+        return str(self.table.track_id[self.row])
 
 
 def write_cvat(path: Path, frames: Iterable[Frame], name: str = "", mode: Mode = "video") -> int:

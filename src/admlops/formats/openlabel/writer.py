@@ -114,8 +114,8 @@ class _Document:
 
     def _uid(self, table: BoxTable, row: int, used: set[str]) -> str:
         """Return the object of a box: of a track, the same in every frame, but once in each."""
-        track = str(table.track_id[row])  # type: ignore[attr-defined] # every table has tracks
-        category = str(table.category[row])  # type: ignore[attr-defined] # and categories
+        track = str(table.track_id[row])
+        category = str(table.category[row])
         place = 0
         uid = self.uids.get((track, category, place)) if track else None
         while uid in used:
