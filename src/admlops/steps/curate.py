@@ -8,9 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from admlops.analysis.comparison import compare_versions, describe_comparison
 from admlops.catalogue.licences import MixedTerms, describe_terms, mix_terms
 from admlops.config import Config
-from admlops.curation.comparison import compare_versions, describe_comparison
 from admlops.curation.division import divide_dataset
 from admlops.curation.merging import (
     MergeRule,
@@ -83,7 +83,7 @@ def curate(inputs: CurateInputs, outputs: CurateOutputs, config: CurateConfig) -
     report: dict[str, Any] = {}
     scores: Scores = {}
     if config.merge is not None:
-        dataset, report["merge"] = _merge(inputs.dataset, config.merge)
+        dataset, report["merge"] = _merge(inputs.dataset, config.merge, config.use)
         scores |= {name: float(value) for name, value in report["merge"]["counts"].items()}
     elif inputs.dataset is not None:
         dataset = Dataset.open(Manifest.read(inputs.dataset, "dataset").reference)
@@ -99,13 +99,7 @@ def curate(inputs: CurateInputs, outputs: CurateOutputs, config: CurateConfig) -
         earlier = Dataset.open(Manifest.read(inputs.earlier, "dataset").reference)
         comparison = compare_versions(earlier, dataset)
         report["comparison"] = comparison.to_json_dict()
-        changes = (("frames", comparison.frames), ("boxes", comparison.boxes))
-        scores |= {
-            f"{what}_{name}": float(count)
-            for what, part in changes
-            for name, count in part
-            if isinstance(count, int)
-        }
+        scores |= comparison.scores
         report["pages"] = [describe_comparison(comparison)]
     if config.tag:
         dataset.tag(config.tag)
@@ -113,7 +107,7 @@ def curate(inputs: CurateInputs, outputs: CurateOutputs, config: CurateConfig) -
     return scores
 
 
-def _merge(given: Path | None, rule: MergeRule) -> tuple[Dataset, dict[str, Any]]:
+def _merge(given: Path | None, rule: MergeRule, use: Use | None) -> tuple[Dataset, dict[str, Any]]:
     """Return the merged version; the same merge leads to the same version."""
     sources = rule.sources
     if given is not None:
@@ -133,6 +127,8 @@ def _merge(given: Path | None, rule: MergeRule) -> tuple[Dataset, dict[str, Any]
     if rule.on_conflict == "refuse":
         refuse_conflicts(conflicts)
     licences = sorted({name for part in parts for name in part.dataset.licences})
+    if use is not None:
+        require_permission({*target.licences, *licences}, use)
     target = Dataset.create(rule.lake_uri, licences=licences)
     frames = chain.from_iterable(read_part(part) for part in parts)
     added = target.append(frames, whole=True)

@@ -5,7 +5,7 @@ import lance
 import numpy as np
 import pytest
 
-from admlops.curation.comparison import compare_boxes, total_variation
+from admlops.analysis.comparison import compare_boxes, total_variation
 from admlops.errors import ConfigError, DataError
 from admlops.lake.store import Dataset
 from admlops.steps.curate import CurateConfig, CurateInputs, CurateOutputs, curate
@@ -383,6 +383,17 @@ def test_conflicts_are_named_and_nothing_is_merged(tmp_path):
     assert dataset.query("SELECT count(*) AS n FROM boxes")["n"][0].as_py() == 14
 
 
+def test_a_mix_whose_terms_forbid_the_use_is_not_made(tmp_path):
+    make_dataset(tmp_path, "one", scenes(range(2)))
+    two = make_dataset(tmp_path, "two", scenes(range(3, 5)), ["CC-BY-NC-SA-4.0"])
+    rule = {"lake_uri": str(tmp_path / "merged"), "sources": [{"reference": two.reference}]}
+    with pytest.raises(ConfigError, match="'CC-BY-NC-SA-4.0' forbids commercial use"):
+        run(tmp_path, "one", merge=rule, use="commercial")
+    assert Dataset.open(str(tmp_path / "merged")).num_frames == 0
+    scores, _, _ = run(tmp_path, "one", merge=rule, use="research")
+    assert scores["merged_added"] == 8
+
+
 def test_names_that_a_source_does_not_have_are_told(tmp_path):
     two = make_dataset(tmp_path, "two", scenes(range(2)))
     source = {"reference": two.reference, "categories": {"tram": "bus"}}
@@ -424,6 +435,18 @@ def test_boxes_are_followed_by_their_place():
     assert (found.adjusted, found.added, found.removed, found.recategorized) == (1, 1, 1, 0)
     assert compare_boxes(before, before).adjusted == 0
     assert compare_boxes(Boxes.empty(), before).added == 3
+
+
+def test_boxes_in_images_are_followed_by_their_overlap():
+    corners = np.array([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]])
+    before = Boxes2d.make(corners, ["car", "car", "van"], camera=["left", "left", "left"])
+    moved = corners + [[2, 0, 2, 0], [9, 0, 9, 0], [0, 0, 0, 0]]  # overlaps of 2/3, 1/19 and 1
+    after = Boxes2d.make(moved, ["car", "car", "truck"], camera=["left", "left", "left"])
+    found = compare_boxes(before, after)
+    assert (found.adjusted, found.added, found.removed, found.recategorized) == (1, 1, 1, 1)
+    assert found.categories == {"van -> truck": 1}
+    elsewhere = compare_boxes(before, before.replace(camera=np.full(3, "right", dtype=object)))
+    assert (elsewhere.added, elsewhere.removed) == (3, 3)
 
 
 def test_total_variation_of_hand_worked_shares():
