@@ -108,11 +108,6 @@ class Voxelizer:
         )
 
 
-def voxelize(points_in_ego: NDArray[np.float32], config: PillarDetectorConfig) -> Pillars:
-    """Return the pillars of one (N, 4) cloud; `Voxelizer` is faster for many."""
-    return Voxelizer(config)(points_in_ego)
-
-
 @njit(cache=True, nogil=True)
 def _gather(
     points: NDArray[np.float32],

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from admlops.detection.config import CenterPointConfig
 from admlops.detection.presets import pointpillars_kitti
-from admlops.detection.voxelization import Voxelizer, voxelize
+from admlops.detection.voxelization import Voxelizer
 
 GRID = CenterPointConfig(
     categories=("car",),
@@ -24,7 +24,7 @@ def _points(*rows):
 
 
 def test_two_points_of_one_cell_are_decorated_by_hand():
-    pillars = voxelize(_points([2.25, -3.5, 0.0, 0.5], [2.75, -3.1, 1.0, 0.7]), GRID)
+    pillars = Voxelizer(GRID)(_points([2.25, -3.5, 0.0, 0.5], [2.75, -3.1, 1.0, 0.7]))
     assert pillars.pillar_cell.tolist() == [0 * 8 + 2]
     assert pillars.point_pillar.tolist() == [0, 0]
     expected = [
@@ -35,8 +35,8 @@ def test_two_points_of_one_cell_are_decorated_by_hand():
 
 
 def test_points_are_sorted_by_pillar_in_order_of_first_appearance():
-    pillars = voxelize(
-        _points([7.5, 3.5, 0, 0], [0.5, -3.5, 0, 0.1], [7.6, 3.6, 0, 0.2], [3.5, 0.5, 0, 0.3]), GRID
+    pillars = Voxelizer(GRID)(
+        _points([7.5, 3.5, 0, 0], [0.5, -3.5, 0, 0.1], [7.6, 3.6, 0, 0.2], [3.5, 0.5, 0, 0.3])
     )
     assert pillars.pillar_cell.tolist() == [63, 0, 4 * 8 + 3]
     assert pillars.point_pillar.tolist() == [0, 0, 1, 2]
@@ -45,16 +45,16 @@ def test_points_are_sorted_by_pillar_in_order_of_first_appearance():
 
 def test_points_and_pillars_beyond_the_limits_are_dropped():
     crowd = _points(*[[0.5, 0.5, 0, i / 10] for i in range(5)])
-    assert len(voxelize(crowd, GRID).point_pillar) == 2
+    assert len(Voxelizer(GRID)(crowd).point_pillar) == 2
     many = _points(*[[i + 0.5, 0.5, 0, 0] for i in range(8)])
-    assert voxelize(many, GRID).pillar_cell.tolist() == [32, 33, 34]
+    assert Voxelizer(GRID)(many).pillar_cell.tolist() == [32, 33, 34]
 
 
 @pytest.mark.parametrize(
     "row", [[-0.001, 0, 0, 0], [8, 0, 0, 0], [1, 4, 0, 0], [1, -4.01, 0, 0], [1, 0, 3, 0]]
 )
 def test_points_outside_the_half_open_range_are_dropped(row):
-    pillars = voxelize(_points(row), GRID)
+    pillars = Voxelizer(GRID)(_points(row))
     assert len(pillars) == 0
     assert pillars.num_points_invalid == 0
 
@@ -64,13 +64,13 @@ def test_points_outside_the_half_open_range_are_dropped(row):
 def test_points_that_are_not_finite_are_dropped_and_counted(column, bad):
     points = _points([1.5, 0.5, 0, 0], [1.6, 0.5, 0, 0])
     points[1, column] = bad
-    pillars = voxelize(points, GRID)
+    pillars = Voxelizer(GRID)(points)
     assert len(pillars.point_pillar) == 1
     assert pillars.num_points_invalid == 1
 
 
 def test_an_empty_cloud_gives_no_pillars():
-    pillars = voxelize(np.empty((0, 4), dtype=np.float32), GRID)
+    pillars = Voxelizer(GRID)(np.empty((0, 4), dtype=np.float32))
     assert len(pillars) == 0
     assert pillars.point_features.shape == (0, 9)
 
@@ -94,7 +94,7 @@ def test_buffers_are_clean_between_calls():
 )
 def test_kept_points_lie_in_their_cell_and_each_pillar_has_one(points):
     config = GRID.replace(max_points_per_pillar=100, max_pillars=100)
-    pillars = voxelize(points, config)
+    pillars = Voxelizer(config)(points)
     low, high = config.range_low_m, config.range_high_m
     inside = ((points[:, :3] >= low) & (points[:, :3] < high)).all(axis=1)
     assert len(pillars.point_pillar) == inside.sum()
@@ -117,5 +117,5 @@ def test_kept_points_lie_in_their_cell_and_each_pillar_has_one(points):
 def test_five_million_points_fit():
     generator = np.random.default_rng(0)
     points = generator.uniform(-80, 80, (5_000_000, 4)).astype(np.float32)
-    pillars = voxelize(points, pointpillars_kitti())
+    pillars = Voxelizer(pointpillars_kitti())(points)
     assert 0 < len(pillars) <= pointpillars_kitti().max_pillars

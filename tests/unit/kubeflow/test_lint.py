@@ -13,8 +13,6 @@ from admlops.kubeflow.lint_rules import LINT_RULES
 from admlops.kubeflow.placement import place
 from admlops.kubeflow.profile import ClusterProfile
 
-SHM = "/dev/shm"  # noqa: S108
-
 
 @pytest.fixture
 def placed(small_pipeline: CompiledPipeline, gpu_profile: ClusterProfile) -> CompiledPipeline:

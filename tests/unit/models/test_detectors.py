@@ -13,7 +13,7 @@ from admlops.detection.families import DetectorFamily, find_family
 from admlops.detection.predictor import Predictor
 from admlops.detection.presets import centerpoint_kitti, pointpillars_kitti, small_detector
 from admlops.detection.targets import center_targets
-from admlops.detection.voxelization import voxelize
+from admlops.detection.voxelization import Voxelizer
 from admlops.errors import ConfigError, DataError
 from admlops.models.detector import Detector, PillarNetwork, build_detector
 from admlops.models.heads import CenterHead
@@ -33,7 +33,7 @@ def _points(count=500, seed=0):
 
 
 def _tensors(config, points):
-    inputs = voxelize(points, config).as_inputs()
+    inputs = Voxelizer(config)(points).as_inputs()
     return [torch.from_numpy(inputs[name]) for name in NETWORK_INPUTS]
 
 
@@ -89,7 +89,7 @@ def test_a_pillar_holds_the_rectified_maximum_of_its_points():
 def test_both_memory_layouts_give_the_same(kind):
     config = small_detector(kind)
     detector = build_detector(config).eval()
-    inputs = voxelize(_points(), config).as_inputs()
+    inputs = Voxelizer(config)(_points()).as_inputs()
     one = detector.infer(inputs)
     detector.set_channels_last(False)
     two = detector.infer(inputs)
@@ -179,7 +179,7 @@ def test_losses_without_any_box_are_finite_and_have_gradients(config):
     detector = build_detector(config)
     inputs = {
         name: torch.from_numpy(array)
-        for name, array in voxelize(_points(), config).as_inputs().items()
+        for name, array in Voxelizer(config)(_points()).as_inputs().items()
     }
     width = 7 if config.kind == "pointpillars" else 8
     channels = 0 if config.kind == "pointpillars" else len(config.categories)
