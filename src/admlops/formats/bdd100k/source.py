@@ -5,9 +5,10 @@ What is said of frames becomes tags ("weather:clear", "scene:highway", "time:nig
 Source: https://doc.bdd100k.com/format.html.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.box_details import attributes_text
-from admlops.formats.json_file import read_json, split_in_name
+from admlops.formats.json_file import split_in_name
+from admlops.formats.json_stream import iterate_items, read_item
 from admlops.formats.reading import FrameReading
 from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
 from admlops.structures.boxes_2d import Boxes2d
@@ -52,17 +54,20 @@ _CONDITIONS = {
     "time:night": "night",
 }
 _EDGES = ("x1", "y1", "x2", "y2")
+_MEMBERS = ("", "frames")
+"""Where a file has its frames: it is a list of them, or an object that has one."""
+_KINDS = ("100k", "track", "10k", "seg_track_20")
+"""Folders of images as the publisher has them."""
+_MAX_PX = 1e6
 
 
 def looks_like(root: Path) -> bool:
     """Return whether a file, or one below `labels`, holds frames of BDD100K."""
     for file in _files(root):
-        try:
-            first = next(_frames(read_json(file)), None)
-        except DataError:
-            continue
-        if first is not None and _is_frame(first):
-            return True
+        with suppress(DataError):
+            first = next(iterate_items(file), None)
+            if first is not None and first.member in _MEMBERS and _is_frame(first.value):
+                return True
     return False
 
 
@@ -72,17 +77,13 @@ def _files(root: Path) -> list[Path]:
     return sorted([*root.glob("*.json"), *root.glob("labels/**/*.json")])
 
 
-def _frames(content: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON
-    """Yield the frames of a file: a list of them, or an object that has them."""
-    frames = content.get("frames") if isinstance(content, dict) else content
-    yield from frames if isinstance(frames, list) else ()
-
-
 def _is_frame(item: object) -> bool:
     """Return whether an item is a frame of labels; predictions carry scores."""
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         return False
     labels = item.get("labels")
+    if not isinstance(item.get("videoName", ""), (str, type(None))):
+        return False
     if labels is None:
         return "attributes" in item or "videoName" in item
     return isinstance(labels, list) and not any(
@@ -101,10 +102,11 @@ def open_folder(root: Path, options: ReadOptions) -> "Bdd100kSource":
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """One frame as it is written."""
+    """One frame: where in a file it is written, so that memory stays small; and its key."""
 
     file: Path
-    frame: Mapping[str, Any]
+    offset: int
+    size: int
     key: FrameKey
 
 
@@ -117,32 +119,34 @@ class Bdd100kSource:
         self.num_refused = 0
         self._categories = CategoryTable({name: name for name in CATEGORIES} | options.categories)
         self._listed: list[_Listed] = []
+        self._images = (root.parent if root.is_file() else root) / "images"
         seen: set[FrameKey] = set()
         for file in _files(root):
-            frames = list(_frames(read_json(file)))
-            if frames and not any(map(_is_frame, frames)):
-                continue
-            for number, frame in enumerate(frames):
-                self._list(file, number, frame, seen)
+            self._list(file, seen)
         if not self._listed and not self.num_refused:
             raise DataError(f"{root}: no file of BDD100K labels")
-        if not self._image_folder().is_dir():
+        if not self._images.is_dir():
             self.findings.append(find("READ019", root.name, "no folder of images"))
 
-    def _list(self, file: Path, number: int, frame: object, seen: set[FrameKey]) -> None:
-        if not isinstance(frame, dict) or not _is_frame(frame):
-            self._refuse("READ006", file, f"frame {number}: {frame!r:.80}")
+    def _list(self, file: Path, seen: set[FrameKey]) -> None:
+        """Add the frames of a file, unless it holds other things alone."""
+        refused: list[tuple[str, str]] = []
+        num_listed = len(self._listed)
+        for number, item in enumerate(iterate_items(file)):
+            if item.member not in _MEMBERS:
+                continue
+            key = _key(item.value) if _is_frame(item.value) else None
+            if key is None:
+                refused.append(("READ006", f"frame {number}: {item.value!r:.80}"))
+            elif key in seen:
+                refused.append(("READ008", f"a second frame {key}"))
+            else:
+                seen.add(key)
+                self._listed.append(_Listed(file, item.offset, item.size, key))
+        if len(self._listed) == num_listed and all(rule_id == "READ006" for rule_id, _ in refused):
             return
-        key = _key(frame)
-        if key in seen:
-            self._refuse("READ008", file, f"a second frame {key}")
-            return
-        seen.add(key)
-        self._listed.append(_Listed(file, frame, key))
-
-    def _refuse(self, rule_id: str, file: Path, what: str) -> None:
-        self.findings.append(find(rule_id, file.name, what))
-        self.num_refused += 1
+        self.findings += [find(rule_id, file.name, what) for rule_id, what in refused]
+        self.num_refused += len(refused)
 
     def __len__(self) -> int:
         """Return how many frames there are."""
@@ -150,15 +154,17 @@ class Bdd100kSource:
 
     def read(self, index: int) -> ReadResult:
         """Read one frame with its boxes; one with an error is left out."""
-        listed = self._listed[index]
-        frame, reading = listed.frame, FrameReading(self.root)
-        name = Path(frame["name"])
-        if name.is_absolute() or ".." in name.parts:
+        listed, reading = self._listed[index], FrameReading(self.root)
+        try:
+            frame = read_item(listed.file, listed.offset, listed.size)
+        except DataError as error:
+            reading.note("READ006", listed.file, str(error))
+            return reading.result(None)
+        name = frame["name"]
+        path = self._image_path(listed, frame)
+        if path is None:
             reading.note("READ006", listed.file, f"the name {name} leads out of the images' folder")
             return reading.result(None)
-        folder = self._image_folder()
-        video = folder / str(frame.get("videoName", ""))
-        path = (video if video.is_dir() else folder) / name
         camera = reading.image_or_size(path, (0, 0), CAMERA)
         labels = [item for item in frame.get("labels") or [] if isinstance(item, dict)]
         try:
@@ -175,26 +181,49 @@ class Bdd100kSource:
         return reading.result(
             Frame(
                 key=listed.key,
-                frame_id=str(name),
+                frame_id=name,
                 global_from_ego=np.eye(4),
                 camera=replace(camera, ignore_regions_px=crowds),
                 boxes_2d=None if frame.get("labels") is None else boxes_2d,
                 tags=_tags(frame.get("attributes") or {}),
-                split=split_in_name(listed.file),
+                split=_split(listed.file),
                 source=str(self.root),
             )
         )
 
-    def _image_folder(self) -> Path:
-        base = self.root.parent if self.root.is_file() else self.root
-        return base / "images"
+    def _image_path(self, listed: _Listed, frame: Mapping[str, Any]) -> Path | None:
+        """Return where a frame's image is; None where its name leads elsewhere.
+
+        Images lie in the folder itself, or as the publisher has them: in `100k/train`, or in
+        `track/train` by video.
+        """
+        name, video = PurePosixPath(frame["name"]), PurePosixPath(frame.get("videoName") or "")
+        if any(path.is_absolute() or ".." in path.parts for path in (name, video)):
+            return None
+        split = _split(listed.file)
+        folders = [self._images / kind / split for kind in _KINDS] if split else []
+        places = [folder / rest for folder in (self._images, *folders) for rest in (video, "")]
+        paths = [place / name for place in places]
+        try:
+            there = (path for path in paths if path.is_file())
+            return next(there, self._images / name)
+        except ValueError:
+            return self._images / name  # no file can have this name, which a finding will say
 
 
-def _key(frame: Mapping[str, Any]) -> FrameKey:
+def _split(file: Path) -> str:
+    """Return the split that the name of a file or of its folder names."""
+    return split_in_name(file) or split_in_name(file.parent)
+
+
+def _key(frame: Mapping[str, Any]) -> FrameKey | None:
+    """Return a frame's key; None where it has no number or name that one can be made of."""
     video, index = frame.get("videoName"), frame.get("frameIndex")
-    if isinstance(video, str) and isinstance(index, int):
-        return FrameKey("bdd100k", video, index * VIDEO_NS_PER_FRAME)
-    return FrameKey("bdd100k", Path(frame["name"]).stem, 0)
+    if not isinstance(video, str) or not isinstance(index, int):
+        return FrameKey("bdd100k", PurePosixPath(frame["name"]).stem, 0)
+    if not 0 <= index < 1 << 32:
+        return None
+    return FrameKey("bdd100k", video, index * VIDEO_NS_PER_FRAME)
 
 
 def _is_crowd(label: Mapping[str, Any]) -> bool:
@@ -236,4 +265,6 @@ def _corners(labels: list[Mapping[str, Any]]) -> NDArray[np.float64]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -_MAX_PX < value < _MAX_PX

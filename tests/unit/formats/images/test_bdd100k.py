@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
-from image_frames import make_boxes, make_frame
+from image_frames import jpeg, make_boxes, make_frame
 
 from admlops.errors import DataError
 from admlops.formats.bdd100k.source import open_folder
@@ -14,6 +15,7 @@ from admlops.formats.source import ReadOptions
 from admlops.lake.store import Dataset
 from admlops.steps.sources import find_format
 
+EDGES = ("x1", "y1", "x2", "y2")
 FLAGS = ('{"occluded": true, "trafficLightColor": "G", "truncated": false}', '{"occluded": false}')
 
 
@@ -118,6 +120,61 @@ def damage(root, change):
 def test_damage_is_named(tmp_path, change, rule):
     write_labels(tmp_path, "train", [make_frame(n, make_boxes()) for n in range(2)], is_video=False)
     assert damage(tmp_path, change) == {rule}
+
+
+@pytest.mark.parametrize(
+    ("labels", "image", "video", "split"),
+    [
+        ("det_20/det_train.json", "100k/train/a.jpg", None, "train"),
+        ("det_20/det_val.json", "100k/val/a.jpg", None, "val"),
+        ("box_track_20/train/v.json", "track/train/v/a.jpg", "v", "train"),
+        ("seg_track_20/val/v.json", "seg_track_20/val/v/a.jpg", "v", "val"),
+        ("train.json", "v/a.jpg", "v", "train"),
+        ("train.json", "a.jpg", "v", "train"),
+    ],
+)
+def test_the_publishers_folders(tmp_path, labels, image, video, split):
+    frame = {"name": "a.jpg", "attributes": {}, "labels": []}
+    frame |= {} if video is None else {"videoName": video, "frameIndex": 3}
+    for path, content in (
+        (tmp_path / "labels" / labels, json.dumps({"frames": [frame], "config": {}}).encode()),
+        (tmp_path / "images" / image, jpeg(64, 48)),
+        (tmp_path / "images" / "100k" / "test" / "b.jpg", jpeg(64, 48)),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert find_format(tmp_path) == "bdd100k"
+    source, (result,) = read(tmp_path)
+    assert (source.findings, result.findings) == ([], ())
+    assert result.frame.camera.width_px == 64
+    assert result.frame.split == split
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"videoName": "../secret", "frameIndex": 1}, "READ006"),
+        ({"videoName": "v", "frameIndex": 10**30}, "READ006"),
+        ({"videoName": ["v"], "frameIndex": 1}, "READ006"),
+        ({"labels": [{"category": "car", "box2d": dict.fromkeys(EDGES, 10**400)}]}, "READ006"),
+        (
+            {"labels": [{"attributes": {"crowd": True}, "box2d": dict.fromkeys(EDGES, math.nan)}]},
+            "READ006",
+        ),
+        ({"name": "a\0b"}, "READ001"),
+    ],
+)
+def test_hostile_frames_are_named(tmp_path, change, rule):
+    write_labels(tmp_path, "train", [make_frame(n, make_boxes()) for n in range(2)], is_video=False)
+    (tmp_path / "secret").mkdir()
+    assert damage(tmp_path, lambda content: [content[0], content[1] | change]) == {rule}
+
+
+def test_a_file_that_changed_is_named(tmp_path):
+    write_labels(tmp_path, "train", [make_frame(n, make_boxes()) for n in range(2)], is_video=False)
+    source = open_folder(tmp_path, ReadOptions())
+    (tmp_path / "labels" / "train.json").write_text("[]")
+    assert [finding.rule.rule_id for finding in source.read(1).findings] == ["READ006"]
 
 
 def test_other_files_are_refused(tmp_path):
