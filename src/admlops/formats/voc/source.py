@@ -1,10 +1,11 @@
 """Pascal VOC: one XML file of boxes per image.
 
 Pixels are counted from 1 and the last one belongs to the box; here a box ends where its last pixel
-does. Images have no time: a frame's timestamp is its place in the list of names.
+does. Images have no time: a frame's timestamp is the number in its name, or made of the name.
 Source: Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2010, development kit.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -17,6 +18,7 @@ from admlops.formats.box_details import attributes_text
 from admlops.formats.reading import FrameReading
 from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
 from admlops.formats.xml_stream import iterate_parts
+from admlops.structures.boxes import OCCLUSION_UNKNOWN
 from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor, Frame, FrameKey
@@ -47,22 +49,29 @@ CATEGORIES = (
 )
 _FLAGS = ("pose", "truncated", "difficult", "occluded")
 _SPLITS = ("train", "val", "test")
+_MAX_DIGITS = 16
+_DEPTHS = ("", "*/", "*/*/")
+_OCCLUSION = {"0": 0, "1": 1}
 
 
 def looks_like(root: Path) -> bool:
     """Return whether a folder holds VOC's XML files."""
-    if not root.is_dir():
-        return False
-    first = next(iter(sorted(_annotation_folder(root).glob("*.xml"))), None)
+    first = next((file for years in _years(root) for file in _files(years)), None)
     if first is None:
         return False
     with first.open("rb") as file:
         return b"<annotation>" in file.read(4096)
 
 
-def _annotation_folder(root: Path) -> Path:
-    named = root / "Annotations"
-    return named if named.is_dir() else root
+def _years(root: Path) -> list[Path]:
+    """Return the folders that hold annotations: this one, or those of the years in it."""
+    years = sorted(path.parent for depth in _DEPTHS for path in root.glob(f"{depth}Annotations/"))
+    return years or [root]
+
+
+def _files(year: Path) -> list[Path]:
+    named = year / "Annotations"
+    return sorted((named if named.is_dir() else year).glob("*.xml"))
 
 
 def open_folder(root: Path, options: ReadOptions) -> "VocSource":
@@ -79,24 +88,37 @@ class VocSource:
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
         self.root = root
-        self._files = sorted(_annotation_folder(root).glob("*.xml"))
-        if not self._files:
-            raise DataError(f"{root}: no VOC folder: there is no XML file in it or in Annotations")
+        self.findings: list[Finding] = []
+        self.num_refused = 0
         self._categories = CategoryTable({name: name for name in CATEGORIES} | options.categories)
-        self._splits = _read_splits(root)
-        self._images = root / "JPEGImages"
-        self.findings: tuple[Finding, ...] = ()
-        if not self._images.is_dir():
-            self.findings = (find("READ019", root.name, "no folder JPEGImages"),)
-        self.num_refused = 0  # frames are those with an XML file
+        self._listed: list[tuple[Path, Path, FrameKey, str]] = []
+        for year in _years(root):
+            self._list(year)
+        if not self._listed:
+            raise DataError(f"{root}: no VOC folder: there is no XML file in it or in Annotations")
+
+    def _list(self, year: Path) -> None:
+        """Add the files of a folder, each with its key and split."""
+        splits = _read_splits(year)
+        seen: set[FrameKey] = set()
+        for file in _files(year):
+            key = FrameKey("voc", year.resolve().name, number_in_name(file.stem))
+            if key in seen:
+                self.findings.append(find("READ008", file.name, f"a second frame {key}"))
+                self.num_refused += 1
+                continue
+            seen.add(key)
+            self._listed.append((file, year, key, splits.get(file.stem, "")))
+        if not (year / "JPEGImages").is_dir():
+            self.findings.append(find("READ019", year.name, "no folder JPEGImages"))
 
     def __len__(self) -> int:
         """Return how many images there are."""
-        return len(self._files)
+        return len(self._listed)
 
     def read(self, index: int) -> ReadResult:
         """Read one image with its boxes; one with an error is left out."""
-        file = self._files[index]
+        file, year, key, split = self._listed[index]
         reading = FrameReading(self.root)
         try:
             parts = list(iterate_parts(file, "annotation"))
@@ -105,19 +127,27 @@ class VocSource:
         except (DataError, ValueError) as error:
             reading.note("READ006", file, str(error))
             return reading.result(None)
-        path = self._images / Path(name).name
+        path = year / "JPEGImages" / Path(name).name
         camera = reading.image_or_size(path, size_px, CAMERA)
         boxes_2d = reading.boxes_2d(found, self._categories, file)
         frame = Frame(
-            key=FrameKey("voc", self.root.resolve().name, index),
+            key=key,
             frame_id=file.stem,
             global_from_ego=np.eye(4),
             camera=camera,
             boxes_2d=boxes_2d,
-            split=self._splits.get(file.stem, ""),
+            split=split,
             source=str(self.root),
         )
         return reading.result(frame)
+
+
+def number_in_name(name: str) -> int:
+    """Return the number of "000012" or "2007_000549"; of other names one that is made of them."""
+    digits = name.replace("_", "", 1)
+    if digits.isascii() and digits.isdigit() and len(digits) < _MAX_DIGITS:
+        return int(digits)
+    return int.from_bytes(hashlib.sha256(name.encode(errors="replace")).digest()[:7], "big")
 
 
 def _read_splits(root: Path) -> dict[str, str]:
@@ -146,7 +176,7 @@ def _text_of(parts: list[Element], tag: str, absent: str) -> str:
 
 
 def _boxes(objects: list[Element]) -> Boxes2d:
-    corners, names, texts, truncation = [], [], [], []
+    corners, names, texts, truncation, occlusion = [], [], [], [], []
     for item in objects:
         name, box = item.findtext("name"), item.find("bndbox")
         if name is None or box is None:
@@ -156,11 +186,13 @@ def _boxes(objects: list[Element]) -> Boxes2d:
         names.append(name.strip())
         flags = {tag: (item.findtext(tag) or "").strip() for tag in _FLAGS}
         truncation.append(0.0 if flags["truncated"] == "0" else np.nan)
+        occlusion.append(_OCCLUSION.get(flags["occluded"], OCCLUSION_UNKNOWN))
         texts.append(attributes_text({tag: text for tag, text in flags.items() if text}))
     return Boxes2d.make(
         np.array(corners).reshape(-1, 4),
         names,
         truncation=np.array(truncation),
+        occlusion=np.array(occlusion, dtype=np.int64),
         attributes=np.array(texts, dtype=object),
     )
 

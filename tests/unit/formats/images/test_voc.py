@@ -79,6 +79,43 @@ def test_damage_is_named(tmp_path, old, new, rule):
     assert result.frame is None
 
 
+def test_years_are_read_together_as_they_are_unpacked(tmp_path):
+    for year in ("VOC2007", "VOC2012"):
+        folder = tmp_path / "VOCdevkit" / year
+        write_annotations(folder, [make_frame(1, make_boxes(("car",)))])
+    for root in (tmp_path, tmp_path / "VOCdevkit"):
+        assert find_format(root) == "voc"
+        source, results = read(root)
+        assert not source.findings
+        assert [r.frame.key[:2] for r in results] == [("voc", "VOC2007"), ("voc", "VOC2012")]
+        assert [r.frame.split for r in results] == ["train", "train"]
+        assert all(r.frame.camera.encoded for r in results)
+
+
+def test_a_frame_keeps_its_key_when_others_come(tmp_path):
+    frames = [make_frame(number, make_boxes(("car",))) for number in range(2)]
+    write_annotations(tmp_path, frames)
+    folder = tmp_path / "Annotations"
+    before = {result.frame.frame_id: result.frame.key for result in read(tmp_path)[1]}
+    for name in ("2007_000549", "a photograph"):
+        (folder / f"{name}.xml").write_bytes((folder / "000001.xml").read_bytes())
+    after = {result.frame.frame_id: result.frame.key for result in read(tmp_path)[1]}
+    assert before.items() <= after.items()
+    assert after["000001"].timestamp_ns == 1
+    assert after["2007_000549"].timestamp_ns == 2007000549
+    (folder / "0_00001.xml").write_bytes((folder / "000001.xml").read_bytes())
+    source, results = read(tmp_path)
+    assert [finding.rule.rule_id for finding in source.findings] == ["READ008"]
+    assert (len(results), source.num_refused) == (4, 1)
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("1", 1), ("0", 0), ("", -1)])
+def test_occlusion_is_a_flag(tmp_path, text, wanted):
+    flags = f'{{"occluded": "{text}"}}' if text else ""
+    write_annotations(tmp_path, [make_frame(1, make_boxes(("car",), (flags,)))])
+    assert read(tmp_path)[1][0].frame.boxes_2d.occlusion.tolist() == [wanted]
+
+
 def test_a_folder_without_files_is_refused(tmp_path):
     with pytest.raises(DataError, match="no VOC folder"):
         open_folder(tmp_path, ReadOptions())
