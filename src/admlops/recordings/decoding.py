@@ -4,7 +4,7 @@ Source: common_interfaces (ROS 2) and common_msgs (ROS 1), whose fields agree bu
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,7 @@ _MIN_FIELD_BYTES = 13
 _MIN_TRANSFORM_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(TypedDict):
     """What all events share, while the rest is being read."""
 
     topic: str
@@ -44,9 +43,6 @@ class _Head:
     stamp_ns: int
     log_time_ns: int
     place: Place
-
-    def values(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 _Decoder = Callable[[WireReader, _Head], SensorEvent]
@@ -73,9 +69,13 @@ def decode(message: RawMessage, sensor: str, is_static: bool = False) -> SensorE
     if stamp_ns <= 0:
         stamp_ns = message.log_time_ns
     head = _Head(
-        message.topic.name, sensor, frame_id.lstrip("/"), stamp_ns, message.log_time_ns,
-        message.place,
-    )  # fmt: skip
+        topic=message.topic.name,
+        sensor=sensor,
+        frame_id=frame_id.lstrip("/"),
+        stamp_ns=stamp_ns,
+        log_time_ns=message.log_time_ns,
+        place=message.place,
+    )
     return _DECODERS[kind](reader, head)
 
 
@@ -88,14 +88,14 @@ def _point_cloud(reader: WireReader, head: _Head) -> LidarEvent:
     is_bigendian = reader.flag()
     point_step, row_step = reader.integer(), reader.integer()
     raw = RawCloud(fields, width, height, point_step, row_step, is_bigendian, reader.payload())
-    return LidarEvent(**head.values(), raw=raw)  # type: ignore[arg-type]
+    return LidarEvent(**head, raw=raw)
 
 
 def _image(reader: WireReader, head: _Head) -> ImageEvent:
     height, width = reader.integer(), reader.integer()
     encoding, is_bigendian, step = reader.text(), reader.flag(), reader.integer()
     return ImageEvent(
-        **head.values(),  # type: ignore[arg-type]
+        **head,
         encoding=encoding,
         width_px=width,
         height_px=height,
@@ -108,7 +108,7 @@ def _image(reader: WireReader, head: _Head) -> ImageEvent:
 
 def _compressed_image(reader: WireReader, head: _Head) -> ImageEvent:
     return ImageEvent(
-        **head.values(),  # type: ignore[arg-type]
+        **head,
         encoding=reader.text(),
         width_px=0,
         height_px=0,
@@ -130,7 +130,7 @@ def _camera_info(reader: WireReader, head: _Head) -> CalibrationEvent:
     reader.doubles(9)  # rectification
     projection = reader.doubles(12).reshape(3, 4)
     return CalibrationEvent(
-        **head.values(),  # type: ignore[arg-type]
+        **head,
         width_px=width,
         height_px=height,
         model=model,
@@ -145,7 +145,7 @@ def _fix(reader: WireReader, head: _Head) -> PositionEvent:
     reader.integer("H")  # service
     latitude, longitude, altitude = reader.doubles(3)
     return PositionEvent(
-        **head.values(),  # type: ignore[arg-type]
+        **head,
         latitude_deg=float(latitude),
         longitude_deg=float(longitude),
         altitude_m=float(altitude),
@@ -160,7 +160,7 @@ def _imu(reader: WireReader, head: _Head) -> ImuEvent:
     angular = reader.doubles(3)
     reader.doubles(9)  # covariance
     return ImuEvent(
-        **head.values(),  # type: ignore[arg-type]
+        **head,
         quaternion_wxyz=quaternion if is_measured else np.full(4, np.nan),
         angular_velocity_radps=angular,
         acceleration_mps2=reader.doubles(3),
@@ -172,7 +172,7 @@ def _odometry(reader: WireReader, head: _Head) -> OdometryEvent:
     translation, quaternion = _pose(reader)
     reader.doubles(36)  # covariance
     return OdometryEvent(
-        **head.values(),  # type: ignore[arg-type]
+        **head,
         child_frame_id=child,
         translation_m=translation,
         quaternion_wxyz=quaternion,
