@@ -38,7 +38,7 @@ class Arrival:
 
     def is_unchanged(self) -> bool:
         """Return whether it still looks the same."""
-        return _sign_with_mapping(self.path) == self.signature
+        return sign(self.path) + _sign_mapping(self.path) == self.signature
 
     def digest(self) -> str:
         """Return the SHA-256 of its content."""
@@ -71,7 +71,7 @@ class Arrivals:
         for path in sorted(find_recordings(self.root)):
             signature = sign(path)
             if signature and (says_complete(path) or self._is_settled(path, signature)):
-                yield Arrival(path, _sign_with_mapping(path))
+                yield Arrival(path, signature + _sign_mapping(path))
 
     def _is_settled(self, path: Path, signature: Signature) -> bool:
         watched = sign(path.parent) if is_numbered(path) else signature
@@ -102,10 +102,9 @@ def sign(path: Path) -> Signature:
     return tuple(rows)
 
 
-def _sign_with_mapping(path: Path) -> Signature:
+def _sign_mapping(path: Path) -> Signature:
     mapping = find_mapping(path)
-    beside = () if mapping is None or mapping.parent == path else sign(mapping)
-    return sign(path) + beside
+    return () if mapping is None or mapping.parent == path else sign(mapping)
 
 
 def is_numbered(path: Path) -> bool:

@@ -176,9 +176,14 @@ class Watch:
         digest = arrival.digest()
         facts = {"digest": digest, "path": path, "signature": arrival.signature}
         known = self.journal.find(digest)
-        if known is not None and known.outcome == "ingested":
+        if known is not None and self._is_settled(known, path):
             return Entry.parse({**facts, "outcome": "repeated", "log": known.log})
         return self._ingest(arrival, facts)
+
+    def _is_settled(self, known: Entry, path: str) -> bool:
+        """Return whether a content need not be read again: it is ingested, or refused elsewhere."""
+        elsewhere = known.path != path and (self.root / known.path).exists()
+        return known.outcome == "ingested" or elsewhere
 
     def _ingest(self, arrival: Arrival, facts: Mapping[str, object]) -> Entry:
         def check() -> None:

@@ -180,6 +180,10 @@ def test_a_mended_mapping_makes_a_refused_recording_read_again(tmp_path):
     assert "refused (REC001 1)" in line
     assert "accept_por" in line
     assert look(watch) == []
+    shutil.copy(watch.root / "gap.mcap", watch.root / "copy.mcap")
+    again = "copy.mcap: the same content as gap, not ingested again"
+    assert [look(make_watch(tmp_path)) for _ in range(3)] == [[again], [], []]
+    (watch.root / "copy.mcap").unlink()
     mapping.write_text("accept_poor: true")
     assert "gap.mcap: refused" not in look(watch)[0]
     assert list(frames_by_log(tmp_path)) == ["gap"]
