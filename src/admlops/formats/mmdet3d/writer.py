@@ -129,7 +129,10 @@ def _instances(
 ) -> list[dict[str, Any]]:
     unknown = sorted(set(boxes.category) - label_of.keys())
     if unknown:
-        raise DataError(f"categories {', '.join(unknown)} are none of {', '.join(label_of)}")
+        raise DataError(
+            f"categories {', '.join(unknown)} are none of {', '.join(label_of)}; name them among the "
+            "classes, or select the other boxes of each frame before"
+        )
     rows_7 = boxes.as_7()
     rows_7[:, :3] += level_from_ego[:3, 3]
     counted = count_points_in_boxes(points, rows_7)
