@@ -4,7 +4,6 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from admlops.errors import DataError
@@ -21,14 +20,14 @@ _MAX_PAPER_BYTES = 16 << 20
 _RELEASES = "releases"
 
 
-def open_store(uri: str, environment: Mapping[str, str] = os.environ) -> ReleaseStore:
+def open_store(uri: str) -> ReleaseStore:
     """Return the releases below a folder or ``s3://bucket/folder``; there need not be any yet.
 
     Raises:
         ConfigError: the URI is of a kind that is not supported, or S3's settings are wrong.
         ServiceError: the bucket cannot be reached.
     """
-    return BucketStore(uri, environment) if uri.startswith("s3://") else ReleaseStore(uri)
+    return BucketStore(uri) if uri.startswith("s3://") else ReleaseStore(uri)
 
 
 def find_release(uri: str, release_id: str = "") -> Path:
@@ -52,14 +51,14 @@ class BucketStore(ReleaseStore):
     files come before the pointer. The copy lives as long as the process.
     """
 
-    def __init__(self, uri: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, uri: str) -> None:
         """Connect, and fetch the papers.
 
         Raises:
             ConfigError: the URI or a setting of S3 is wrong.
             ServiceError: the bucket cannot be reached.
         """
-        self._remote = ObjectFolder(uri, environment)
+        self._remote = ObjectFolder(uri, os.environ)
         copy = tempfile.mkdtemp(prefix="admlops-releases-")
         atexit.register(shutil.rmtree, copy, ignore_errors=True)
         super().__init__(copy)

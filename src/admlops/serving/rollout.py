@@ -7,9 +7,8 @@ back is to name the earlier release, or `kubectl rollout undo`.
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -109,16 +108,14 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def find_reference(
-    releases_uri: str, release_id: str = "", environment: Mapping[str, str] = os.environ
-) -> ReleaseReference:
+def find_reference(releases_uri: str, release_id: str = "") -> ReleaseReference:
     """Return the reference of a published release, the current one by default, with its digest.
 
     Raises:
         DataError: there is no such release.
         ServiceError: the bucket cannot be reached.
     """
-    store = open_store(releases_uri, environment)
+    store = open_store(releases_uri)
     if not release_id:
         pointer = store.current()
         if pointer is None:
