@@ -21,15 +21,17 @@ setup: $(READY) $(TRITON_READY) ## Make both virtual environments from the lock 
 
 $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; assert sys.version_info[:2] >= (3, 11), "Python 3.11 is needed, set PYTHON="'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "making $(VENV) from requirements/dev.txt; the first time that takes minutes and 3 GB, more with CUDA"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@touch $@
 
 $(TRITON_READY): requirements/triton.txt
-	test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
+	@echo "making $(TRITON_VENV) from requirements/triton.txt"
+	@test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
 	$(TRITON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/triton.txt
-	touch $@
+	@touch $@
 
 check: $(READY) ## Format, lint, types, layers, contracts, compiled YAML, reference pages.
 	$(BIN)/ruff format --check .
