@@ -15,6 +15,7 @@ from admlops.errors import DataError
 from admlops.recordings.byte_file import CHUNKS_KEPT, ByteFile, Bytes, take
 from admlops.recordings.messages import (
     MAX_TIME_NS,
+    Definition,
     OnDamage,
     Place,
     RawMessage,
@@ -35,12 +36,13 @@ _CHUNK_HEAD = struct.Struct("<QQQI")
 class _Names:
     """Schemas and channels met so far."""
 
-    schemas: dict[int, str] = field(default_factory=dict)
+    schemas: dict[int, tuple[str, Definition]] = field(default_factory=dict)
     topics: dict[int, Topic] = field(default_factory=dict)
 
     def note_schema(self, body: Bytes) -> None:
         (schema_id,) = struct.unpack_from("<H", body)
-        self.schemas[schema_id] = _string(body, 2)[0]
+        name, at = _string(body, 2)
+        self.schemas[schema_id] = (name, _definition(body, at))
 
     def note_channel(self, body: Bytes) -> None:
         channel_id, schema_id = struct.unpack_from("<HH", body)
@@ -48,8 +50,8 @@ class _Names:
         encoding, _ = _string(body, at)
         if schema_id and schema_id not in self.schemas:
             raise DataError(f"channel {name!r} names schema {schema_id}, which is absent")
-        type_name = ros_type_name(self.schemas.get(schema_id, ""))
-        self.topics[channel_id] = Topic(name, type_name, encoding)
+        type_name, definition = self.schemas.get(schema_id, ("", Definition()))
+        self.topics[channel_id] = Topic(name, ros_type_name(type_name), encoding, definition)
 
 
 class McapFile:
@@ -178,6 +180,16 @@ def _unpack_chunk(body: bytes) -> Bytes:
     if crc and zlib.crc32(chunk) != crc:
         raise DataError("a chunk's checksum is wrong")
     return chunk
+
+
+def _definition(data: Bytes, at: int) -> Definition:
+    """Return the definition at an offset; a damaged one is passed over, since none is needed."""
+    try:
+        kind, at = _string(data, at)
+        (length,) = struct.unpack_from("<I", data, at)
+        return Definition(kind, bytes(take(data, at + 4, length, "schema")))
+    except (struct.error, DataError):
+        return Definition()
 
 
 def _string(data: Bytes, at: int) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """Topics and messages of a recording before they are decoded."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from admlops.errors import DataError
@@ -31,6 +31,20 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Definition:
+    """What a type is made of, as the recording has it.
+
+    Attributes:
+        kind: the language, as MCAP calls it: "ros2msg", "ros1msg", "ros2idl", ...; empty where the
+            recording does not tell.
+        text: the definition.
+    """
+
+    kind: str = ""
+    text: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Topic:
     """One stream of messages of one type.
 
@@ -38,11 +52,13 @@ class Topic:
         name: for example "/lidar/points".
         type_name: for example "sensor_msgs/msg/PointCloud2", whatever the ROS version.
         encoding: how messages are serialised: "cdr" (ROS 2), "ros1", or something else.
+        definition: of the type; topics do not differ by it.
     """
 
     name: str
     type_name: str
     encoding: str
+    definition: Definition = field(default=Definition(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class RosRecorder:
         self.copy(Topic(topic, type_name, "cdr"), time_ns, data)
 
     def copy(self, topic: Topic, time_ns: int, data: bytes) -> None:
-        """Write one message of any kind; types that are not read here have no definition."""
+        """Write one message of any kind, with the definition of its type as far as it is known."""
         if topic not in self._channels:
             key = (topic.type_name, topic.encoding)
             if key not in self._schemas:
@@ -68,11 +68,11 @@ class RosRecorder:
 
 def _schema(topic: Topic) -> tuple[str, str, bytes]:
     """Return a type's name as its ROS version writes it, the kind and text of its definition."""
-    if topic.encoding == "ros1":
-        return topic.type_name.replace("/msg/", "/"), "ros1msg", b""
-    is_known = topic.encoding == "cdr" and topic.type_name in decoding.DECODED_TYPES
-    definition = message_definition(topic.type_name) if is_known else ""
-    return topic.type_name, "ros2msg", definition.encode()
+    is_ros1 = topic.encoding == "ros1"
+    name = topic.type_name.replace("/msg/", "/") if is_ros1 else topic.type_name
+    if topic.encoding == "cdr" and topic.type_name in decoding.DECODED_TYPES:
+        return name, "ros2msg", message_definition(name).encode()
+    return name, topic.definition.kind, topic.definition.text
 
 
 def message_definition(type_name: str) -> str:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from admlops.errors import DataError
 from admlops.recordings.byte_file import CHUNKS_KEPT, ByteFile, Bytes, take
-from admlops.recordings.messages import OnDamage, Place, RawMessage, Topic, ros_type_name
+from admlops.recordings.messages import (
+    Definition,
+    OnDamage,
+    Place,
+    RawMessage,
+    Topic,
+    ros_type_name,
+)
 from admlops.recordings.unpacking import unpack
 
 MAGIC = b"#ROSBAG V"
@@ -111,7 +118,8 @@ def _message(
     if opcode == _CONNECTION:
         more = _parse_fields(data)
         name, kind = _text(fields, "topic"), _text(more, "type")
-        topics[_integer(fields, "conn")] = Topic(name, ros_type_name(kind), "ros1")
+        definition = Definition("ros1msg", more.get("message_definition", b""))
+        topics[_integer(fields, "conn")] = Topic(name, ros_type_name(kind), "ros1", definition)
     elif opcode == _MESSAGE:
         connection = _integer(fields, "conn")
         if connection not in topics:

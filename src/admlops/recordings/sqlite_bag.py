@@ -11,6 +11,7 @@ from admlops.errors import DataError
 from admlops.recordings.messages import (
     MAX_RECORD_BYTES,
     MAX_TIME_NS,
+    Definition,
     OnDamage,
     Place,
     RawMessage,
@@ -52,17 +53,39 @@ class SqliteBag:
     def _read_topics(self) -> dict[int, Topic]:
         """Return the topics by their row; views are refused, since they may never end."""
         for table in ("topics", "messages"):
-            query = "SELECT type, sql FROM sqlite_master WHERE name = ?"
-            found = self._database.execute(query, (table,)).fetchall()
-            if len(found) != 1 or found[0][0] != "table" or "VIRTUAL" in str(found[0][1]).upper():
+            if not self._has_table(table):
                 raise DataError(f"{self._path}: no table {table!r}; rosbag2 did not write this")
         rows = self._database.execute("SELECT id, name, type, serialization_format FROM topics")
         topics = {}
+        definitions = self._read_definitions()
         for row_id, name, type_name, encoding in rows:
             if not all(isinstance(value, str) for value in (name, type_name, encoding)):
                 raise DataError(f"{self._path}: row {row_id} of topics holds no names")
-            topics[row_id] = Topic(name, type_name, encoding)
+            definition = definitions.get(type_name, Definition())
+            topics[row_id] = Topic(name, type_name, encoding, definition)
         return topics
+
+    def _has_table(self, name: str) -> bool:
+        """Return whether there is a plain table of a name, and no view or virtual table."""
+        query = "SELECT type, sql FROM sqlite_master WHERE name = ?"
+        found = self._database.execute(query, (name,)).fetchall()
+        is_table = len(found) == 1 and found[0][0] == "table"
+        return is_table and "VIRTUAL" not in str(found[0][1]).upper()
+
+    def _read_definitions(self) -> dict[str, Definition]:
+        """Return the definitions of types; old bags have none, and nothing here needs them."""
+        if not self._has_table("message_definitions"):
+            return {}
+        query = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
+        try:
+            rows = self._database.execute(query).fetchall()
+        except _DAMAGE:
+            return {}
+        return {
+            name: Definition(kind, text.encode())
+            for name, kind, text in rows
+            if all(isinstance(value, str) for value in (name, kind, text))
+        }
 
     def _is_cut(self) -> bool:
         """Return whether pages are missing at the end (SQLite file format, 1.3)."""

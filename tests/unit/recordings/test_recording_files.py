@@ -5,8 +5,10 @@ import struct
 from collections import Counter
 
 import pytest
+from mcap.reader import make_reader
 
 from admlops.errors import DataError
+from admlops.recordings.recorder import RosRecorder
 from admlops.recordings.recording import find_recordings, open_recording
 from admlops.recordings.stream import survey
 from admlops.recordings.wire import WireReader
@@ -47,6 +49,43 @@ def test_ros1_bags_are_read_as_rosbags_writes_them(write_ros1, compression):
 )
 def test_rosbag2_folders_are_read_as_rosbags_writes_them(write_rosbag2, storage, packed):
     check_whole(write_rosbag2(storage, packed))
+
+
+def schemas_of_copy(source, target):
+    """Copy a recording message by message; return (name, kind, text) of its schema."""
+    with open_recording(source) as recording, target.open("wb") as file:
+        recorder = RosRecorder(file, profile="")
+        for message in recording.messages():
+            recorder.copy(message.topic, message.log_time_ns, bytes(message.data))
+        recorder.finish()
+    with target.open("rb") as file:
+        (schema,) = make_reader(file).get_summary().schemas.values()
+    return schema.name, schema.encoding, schema.data.decode().strip()
+
+
+def test_copies_keep_the_definitions_of_types(write_mcap, write_ros1, write_rosbag2, tmp_path):
+    target = tmp_path / "copy.mcap"
+    name = "std_msgs/msg/String"
+    assert schemas_of_copy(write_mcap(), target) == (name, "ros2msg", "string data")
+    check_whole(target)
+    assert schemas_of_copy(write_rosbag2(), target) == (name, "ros2msg", "string data")
+    assert schemas_of_copy(write_ros1(), target) == ("std_msgs/String", "ros1msg", "string data")
+    check_whole(target)
+
+
+def test_a_damaged_definition_is_passed_over(write_rosbag2, write_mcap, tmp_path):
+    bag = write_rosbag2()
+    (file,) = bag.glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute("ALTER TABLE message_definitions RENAME COLUMN encoding TO other")
+    database.close()
+    assert schemas_of_copy(bag, tmp_path / "copy.mcap") == ("std_msgs/msg/String", "", "")
+    path = write_mcap("none", use_chunking=False)
+    content = path.read_bytes()
+    text = struct.pack("<I", 11) + b"string data"
+    path.write_bytes(content.replace(text, struct.pack("<I", 99) + b"string data"))
+    with open_recording(path) as recording:
+        assert len(texts(recording)) == NUM_MESSAGES
 
 
 def test_a_cut_mcap_gives_what_lies_before_the_cut(write_mcap):
