@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.box_details import attributes_text
-from admlops.formats.json_file import read_json
+from admlops.formats.nuscenes.splits import Splits
 from admlops.formats.nuscenes.tables import Tables
 from admlops.formats.reading import FrameReading, Latest
 from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
@@ -30,8 +30,6 @@ from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, Frame
 
 VERSIONS = ("v1.0-trainval", "v1.0-mini", "v1.0-test")
 FRONT = "CAM_FRONT"
-SPLITS_FILE = "splits.json"
-"""Beside the tables, if the split of scenes is to be known: {"train": ["scene-0001", ...], ...}."""
 DETECTION_CATEGORIES: Mapping[str, str] = MappingProxyType(
     {
         "movable_object.barrier": "barrier",
@@ -75,19 +73,31 @@ _CONDITIONS = ("rain", "night")
 
 
 def looks_like(root: Path) -> bool:
-    """Return whether a folder holds a version's tables."""
-    return _version(root) is not None
+    """Return whether a folder holds a version's tables, or is a version of a folder that does."""
+    return bool(_versions(root))
 
 
-def _version(root: Path) -> Path | None:
-    return next((root / name for name in VERSIONS if (root / name / "sample.json").is_file()), None)
+def _versions(root: Path) -> list[Path]:
+    found = [root] if root.name in VERSIONS else [root / name for name in VERSIONS]
+    return [folder for folder in found if (folder / "sample.json").is_file()]
+
+
+def _version(root: Path) -> Path:
+    """Return the only version of a folder."""
+    found = _versions(root)
+    if not found:
+        raise DataError(f"{root}: no nuScenes folder; it has none of {', '.join(VERSIONS)}")
+    if len(found) > 1:
+        named = " or ".join(str(folder) for folder in found)
+        raise DataError(f"{root}: {len(found)} versions of nuScenes; give one of them: {named}")
+    return found[0]
 
 
 def open_folder(root: Path, options: ReadOptions) -> "NuscenesSource":
     """List the sweeps of a version.
 
     Raises:
-        DataError: the folder holds no version, or a table is not as the format says.
+        DataError: the folder holds no version, or several, or a table is not as the format says.
     """
     return NuscenesSource(root, options)
 
@@ -97,47 +107,52 @@ class NuscenesSource:
 
     def __init__(self, root: Path, options: ReadOptions) -> None:
         version = _version(root)
-        if version is None:
-            raise DataError(f"{root}: no nuScenes folder; it has none of {', '.join(VERSIONS)}")
-        self.root = root
+        self.root = version.parent
         self.findings: list[Finding] = []
         self._version, self._options = version, options
         self._categories = CategoryTable({**CATEGORIES, **options.categories})
-        self._splits = _read_splits(version)
+        self._splits = Splits(version)
         self._tables: Tables | None = Tables(version)
-        self._sweeps: list[dict[str, Any]] = []
-        seen: set[tuple[str, int]] = set()
-        for sweep in self._tables.sweeps():
-            self._list(sweep, seen)
+        self._sweeps = self._tables.sweeps()
+        self._rows = self._list()
         self.num_refused = len(self.findings)
         self._scene = Latest(self._read_scene)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how another process opens the same source."""
-        return NuscenesSource, (self.root, self._options)
+        return NuscenesSource, (self._version, self._options)
 
-    def _list(self, sweep: dict[str, Any], seen: set[tuple[str, int]]) -> None:
-        if self._options.keyframes_only and not sweep["is_key_frame"]:
-            return
-        absent = sorted(name for name, value in sweep.items() if value is None)
-        key = str(sweep["scene"]), int(sweep["timestamp"] or 0)
-        if absent:
-            what = f"sample_data {sweep['token']} leads to no {', '.join(absent)}"
-            self.findings.append(find("READ009", self._version.name, what))
-        elif key in seen:
-            what = f"a second sweep of {key[0]} at {key[1]} us"
-            self.findings.append(find("READ008", self._version.name, what))
-        else:
-            seen.add(key)
-            self._sweeps.append(sweep)
+    def _list(self) -> list[int]:
+        """Return the rows of the sweeps that can be read, and note why others cannot."""
+        absent: dict[int, list[str]] = defaultdict(list)
+        for name in sorted(self._sweeps.column_names):
+            for empty in np.flatnonzero(self._sweeps[name].is_null().to_numpy()):
+                absent[int(empty)].append(name)
+        columns = ("token", "scene", "timestamp", "is_key_frame")
+        told = zip(*(self._sweeps[name].to_pylist() for name in columns), strict=True)
+        seen: set[tuple[str, int]] = set()
+        rows: list[int] = []
+        for row, (token, scene, time_us, is_key) in enumerate(told):
+            if self._options.keyframes_only and not is_key:
+                continue
+            if row in absent:
+                what = f"sample_data {token} leads to no {', '.join(absent[row])}"
+                self.findings.append(find("READ009", self._version.name, what))
+            elif (scene, time_us) in seen:
+                what = f"a second sweep of {scene} at {time_us} us"
+                self.findings.append(find("READ008", self._version.name, what))
+            else:
+                seen.add((scene, time_us))
+                rows.append(row)
+        return rows
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""
-        return len(self._sweeps)
+        return len(self._rows)
 
     def read(self, index: int) -> ReadResult:
         """Read one sweep, at key frames with images and boxes; one with an error is left out."""
-        sweep = self._sweeps[index]
+        sweep: dict[str, Any] = self._sweeps.slice(self._rows[index], 1).to_pylist()[0]
         reading = FrameReading(self.root)
         points = self._points(sweep["filename"], reading)
         try:
@@ -159,14 +174,11 @@ class NuscenesSource:
             camera=images.get(FRONT),
             boxes=boxes,
             tags=_tags(sweep),
-            split=self._split(sweep["scene"]),
+            split=self._splits.of(sweep["scene"]),
             source=str(self.root),
             other_cameras=tuple(image for name, image in images.items() if name != FRONT),
         )
         return reading.result(frame)
-
-    def _split(self, scene: str) -> str:
-        return self._splits.get(scene, "pool" if self._version.name.endswith("test") else "")
 
     def _points(self, name: str, reading: FrameReading) -> NDArray[np.float32] | None:
         path = self._file(name, reading)
@@ -316,16 +328,6 @@ def _velocity_mps(row: Mapping[str, Any]) -> NDArray[np.float64]:
     if gap_us <= 0 or gap_us > MAX_VELOCITY_GAP_US * (2 if both else 1):
         return np.full(3, np.nan)
     return np.asarray((np.array(last_m) - np.array(first_m)) / (gap_us * 1e-6))
-
-
-def _read_splits(version: Path) -> dict[str, str]:
-    path = version / SPLITS_FILE
-    if not path.is_file():
-        return {}
-    content = read_json(path)
-    if not isinstance(content, dict) or not all(isinstance(v, list) for v in content.values()):
-        raise DataError(f'{path}: expected {{"train": ["scene-0001", ...], ...}}')
-    return {str(scene): split for split, scenes in content.items() for scene in scenes}
 
 
 def category_of(attributes: str, category: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from admlops.errors import DataError
 
@@ -137,9 +138,9 @@ class Tables:
             reason = str(error).splitlines()[0]
             raise DataError(f"{path}: not a table of nuScenes: {reason}") from error
 
-    def sweeps(self) -> list[dict[str, Any]]:
+    def sweeps(self) -> pa.Table:
         """Return every sweep of the lidar, scene by scene in order of time."""
-        return self._rows(_SWEEPS, [])
+        return self._connection.sql(_SWEEPS).to_arrow_table().combine_chunks()
 
     def images(self, scene_token: str) -> list[dict[str, Any]]:
         """Return the images of a scene's key frames."""

@@ -22,10 +22,10 @@ from admlops.formats.nuscenes.source import (
     ATTRIBUTES,
     FRONT,
     RADAR,
-    SPLITS_FILE,
     VISIBILITY,
     category_of,
 )
+from admlops.formats.nuscenes.splits import SPLITS_FILE
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.pose import quaternion_from_rotation, rotation_about_z
 from admlops.structures.boxes import NUM_POINTS_UNKNOWN

@@ -15,6 +15,7 @@ import pytest
 
 from admlops.errors import DataError
 from admlops.formats.nuscenes.source import open_folder
+from admlops.formats.nuscenes.splits import VALIDATION, Splits, _numbers
 from admlops.formats.nuscenes.writer import write_version
 from admlops.formats.source import ReadOptions
 from admlops.geometry.boxes import corners_3d
@@ -194,6 +195,49 @@ def test_the_development_kit_sees_the_same(written, scenes):
             num_boxes += 1
     assert not view
     assert num_boxes > 30
+
+
+class TestVersions:
+    def test_one_of_several_is_chosen(self, tmp_path, scenes):
+        write_version(tmp_path, [scenes[0]])
+        write_version(tmp_path, [scenes[1]], "v1.0-trainval")
+        with pytest.raises(DataError, match="2 versions of nuScenes; give one of them: .*trainval"):
+            open_folder(tmp_path, ReadOptions())
+        for name, frames in (("v1.0-mini", scenes[0]), ("v1.0-trainval", scenes[1])):
+            assert find_format(tmp_path / name) == "nuscenes"
+            source, results = read(tmp_path / name)
+            assert source.root == tmp_path
+            assert {result.frame.key for result in results} == {frame.key for frame in frames}
+            other = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own object
+            assert other.read(0).frame.key == results[0].frame.key
+
+    @pytest.mark.parametrize(
+        ("version", "scene", "split"),
+        [
+            ("v1.0-trainval", "scene-0001", "train"),
+            ("v1.0-trainval", "scene-0003", "val"),
+            ("v1.0-trainval", "scene-1073", "val"),
+            ("v1.0-trainval", "scene-1074", "train"),
+            ("v1.0-mini", "scene-0103", "val"),
+            ("v1.0-mini", "scene-0553", "train"),
+            ("v1.0-test", "scene-0077", "pool"),
+            ("v1.0-mini", "of another maker", ""),
+        ],
+    )
+    def test_splits_are_the_publishers(self, tmp_path, version, scene, split):
+        assert Splits(tmp_path / version).of(scene) == split
+
+    def test_there_are_150_scenes_to_validate_on(self):
+        assert len(_numbers(VALIDATION["v1.0-trainval"])) == 150
+
+    def test_own_splits_come_first(self, tmp_path):
+        (tmp_path / "v1.0-mini").mkdir()
+        (tmp_path / "v1.0-mini" / "splits.json").write_text('{"val": ["scene-0001"]}')
+        splits = Splits(tmp_path / "v1.0-mini")
+        assert [splits.of(name) for name in ("scene-0001", "scene-0103")] == ["val", ""]
+        (tmp_path / "v1.0-mini" / "splits.json").write_text("[]")
+        with pytest.raises(DataError, match=r"splits.json: expected"):
+            Splits(tmp_path / "v1.0-mini")
 
 
 def test_what_is_not_known_is_counted_or_left_open(tmp_path, scenes):
