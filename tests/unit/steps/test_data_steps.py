@@ -186,7 +186,7 @@ def test_a_path_that_leads_nowhere_is_named(tmp_path):
 
 
 def test_a_folder_without_frames_is_refused(tmp_path):
-    (tmp_path / "world" / "training").mkdir(parents=True)
+    (tmp_path / "world" / "training" / "velodyne").mkdir(parents=True)
     with pytest.raises(DataError, match="no frames"):
         ingest_into(tmp_path, source=tmp_path / "world")
 
