@@ -11,19 +11,21 @@ def analyze(
     config: dict,
     dataset: Input[Dataset],
     analysis: Output[Artifact],
+    earlier: Input[Dataset] = None,
 ) -> None:
-    """Show distributions, coverage of a requirement, and gaps.
+    """Show distributions, repetitions, coverage, gaps and changes.
 
     Args:
         config: the fields of AnalyzeConfig.
         dataset: a dataset version in the lake, as a reference.
-        analysis: distributions, coverage and gaps.
+        analysis: distributions, repeated frames, coverage, gaps and differences.
+        earlier: the version to compare with, as a reference.
     """
     from admlops.steps.component import run_component
 
     run_component(
         "analyze",
         config,
-        inputs={"dataset": dataset},
+        inputs={"dataset": dataset, "earlier": earlier},
         outputs={"analysis": analysis},
     )

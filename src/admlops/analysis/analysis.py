@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from admlops.analysis.charts import draw_coverage, draw_distributions, draw_drives
+from admlops.analysis.comparison import Comparison, compare_versions
 from admlops.analysis.coverage import (
     CollectionRequest,
     Coverage,
@@ -41,6 +42,8 @@ class Analysis(Config):
     """The requirement, cell by cell."""
     request: CollectionRequest
     """What to record to close the gaps."""
+    comparison: Comparison | None = None
+    """What has changed since an earlier version, where one was given."""
 
     @classmethod
     def read(cls, folder: Path) -> "Analysis":
@@ -65,7 +68,10 @@ class Analysis(Config):
 
 
 def analyze_dataset(
-    dataset: Dataset, requirement: Requirement, rule: DuplicateRule | None = None
+    dataset: Dataset,
+    requirement: Requirement,
+    rule: DuplicateRule | None = None,
+    earlier: Dataset | None = None,
 ) -> Analysis:
     """Count a dataset version and hold it against a requirement.
 
@@ -73,6 +79,7 @@ def analyze_dataset(
         dataset: a version.
         requirement: what it must hold.
         rule: when frames repeat each other; None finds exact copies alone.
+        earlier: the version to compare with.
 
     Raises:
         DataError: the dataset cannot be read.
@@ -86,6 +93,7 @@ def analyze_dataset(
         duplicates=describe_duplicates(dataset, rule),
         coverage=coverage,
         request=request_collection(coverage, dataset.reference),
+        comparison=compare_versions(earlier, dataset) if earlier is not None else None,
     )
 
 
@@ -97,19 +105,21 @@ def render_analysis(analysis: Analysis, pictures: Sequence[tuple[str, str]] = ()
         pictures: data URIs of both frames of the first examples of duplicates.
     """
     counts = analysis.distributions
-    repeats = analysis.duplicates.total.num_repeats
+    repeats = analysis.duplicates
+    cards = [
+        ("frames", f"{counts.num_frames:,}", ""),
+        ("labelled frames", f"{counts.num_labelled_frames:,}", ""),
+        ("scenes", f"{counts.num_scenes:,}", ""),
+        ("boxes", f"{counts.num_boxes:,}", ""),
+        *([("boxes in images", f"{counts.num_boxes_2d:,}", "")] if counts.num_boxes_2d else []),
+        ("repeated frames", f"{repeats.total.num_repeats:,}", ""),
+        *([("leaks between splits", f"{repeats.num_leaks:,}", "bad")] if repeats.leaks else []),
+        ("requirement met", f"{analysis.coverage.share_met:.0%}", ""),
+    ]
     return render_page(
         "analysis.html",
         analysis=analysis,
-        cards=[
-            ("frames", f"{counts.num_frames:,}"),
-            ("labelled frames", f"{counts.num_labelled_frames:,}"),
-            ("scenes", f"{counts.num_scenes:,}"),
-            ("boxes", f"{counts.num_boxes:,}"),
-            *([("boxes in images", f"{counts.num_boxes_2d:,}")] if counts.num_boxes_2d else []),
-            ("repeated frames", f"{repeats:,}"),
-            ("requirement met", f"{analysis.coverage.share_met:.0%}"),
-        ],
+        cards=cards,
         figures=[*draw_distributions(counts), *draw_drives(analysis.drives)],
         kinds=KINDS,
         pictures=pictures,

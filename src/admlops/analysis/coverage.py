@@ -136,6 +136,15 @@ def _measure(
     ]
 
 
+def scenes_of_cell(
+    dataset: Dataset, cell: RequirementCell, splits: tuple[str, ...]
+) -> frozenset[tuple[str, str]]:
+    """Return log and scene of those that hold boxes of a cell."""
+    where = f"{_where(cell.condition, splits)} AND {_in_cell(cell)}"
+    found = dataset.query(f"SELECT DISTINCT log, scene FROM boxes WHERE {where}").to_pylist()  # noqa: S608 - our own SQL
+    return frozenset((row["log"], row["scene"]) for row in found)
+
+
 def _in_cell(cell: RequirementCell) -> str:
     low, high = cell.range_m
     square = "x_m * x_m + y_m * y_m"

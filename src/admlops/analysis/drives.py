@@ -1,6 +1,7 @@
 """What is known of drives as wholes: speed, hours, tracks, sources, company."""
 
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,7 +34,17 @@ class SourceCounts(Config):
     num_scenes: int
     """Scenes."""
     num_boxes: int
-    """Boxes in space and in images."""
+    """Boxes in space."""
+    num_boxes_2d: int
+    """Boxes in images."""
+    num_categories: int
+    """Categories of its boxes."""
+    num_tracks: int
+    """Objects that are followed, in space and in images."""
+    median_speed_mps: float | None
+    """Speed of the vehicle, half of the time slower; None where poses do not tell."""
+    hours: tuple[int, int] | None
+    """First and last hour of the day (UTC) that frames are from; None where clocks do not tell."""
 
 
 class CoOccurrence(Config):
@@ -73,32 +84,38 @@ def describe_drives(dataset: Dataset) -> Drives:
     )
 
 
+_SPEEDS = (
+    "moves AS (SELECT source, coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608 - our own SQL
+    "max(abs(ego_x_m) + abs(ego_y_m)) OVER drive > 0 AS has_poses, "
+    "sqrt(power(ego_x_m - lag(ego_x_m) OVER steps, 2) + "
+    "power(ego_y_m - lag(ego_y_m) OVER steps, 2)) AS step_m, "
+    "(timestamp_ns - lag(timestamp_ns) OVER steps) * 1e-9 AS step_s FROM frames "
+    "WINDOW drive AS (PARTITION BY log, scene), "
+    "steps AS (PARTITION BY log, scene ORDER BY timestamp_ns)), "
+    "speeds AS (SELECT source, series, step_m / step_s AS speed_mps FROM moves "
+    f"WHERE has_poses AND step_s > 0 AND step_s <= {MAX_STEP_S})"
+)
+"""SQL for the speed since the frame before; scenes without poses are left out."""
+
+
 def _speeds(dataset: Dataset) -> Histogram:
-    """Return frames by the speed since the frame before; scenes without poses are left out."""
     speed = bin_sql("speed_mps", SPEED_EDGES_MPS)
     table = dataset.query(
-        "WITH moves AS (SELECT coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608 - our own SQL
-        "max(abs(ego_x_m) + abs(ego_y_m)) OVER drive > 0 AS has_poses, "
-        "sqrt(power(ego_x_m - lag(ego_x_m) OVER steps, 2) + "
-        "power(ego_y_m - lag(ego_y_m) OVER steps, 2)) AS step_m, "
-        "(timestamp_ns - lag(timestamp_ns) OVER steps) * 1e-9 AS step_s FROM frames "
-        "WINDOW drive AS (PARTITION BY log, scene), "
-        "steps AS (PARTITION BY log, scene ORDER BY timestamp_ns)), "
-        "speeds AS (SELECT series, step_m / step_s AS speed_mps FROM moves "
-        f"WHERE has_poses AND step_s > 0 AND step_s <= {MAX_STEP_S}) "
-        f"SELECT {speed} AS bin, series, count(*) AS n FROM speeds GROUP BY ALL"
+        f"WITH {_SPEEDS} SELECT {speed} AS bin, series, count(*) AS n FROM speeds GROUP BY ALL"  # noqa: S608 - our own SQL
     )
     edges = [f"{low}-{high}" for low, high in pairwise(SPEED_EDGES_MPS)]
     labels = [*edges, f"{SPEED_EDGES_MPS[-1]}+"]
     return make_histogram("ego_speed", "Frames by speed of the vehicle", "m/s", labels, table)
 
 
+_HAS_CLOCK = f"timestamp_ns BETWEEN {_FIRST_NS} AND {_LAST_NS}"
+
+
 def _hours(dataset: Dataset) -> Histogram:
     hour = f"(timestamp_ns // 3600000000000 % 24 // {HOURS_PER_BIN})::INT"
     table = dataset.query(
         f"SELECT {hour} AS bin, coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608 - our own SQL
-        f"count(*) AS n FROM frames WHERE timestamp_ns BETWEEN {_FIRST_NS} AND {_LAST_NS} "
-        "GROUP BY ALL"
+        f"count(*) AS n FROM frames WHERE {_HAS_CLOCK} GROUP BY ALL"
     )
     labels = [f"{hour}-{hour + HOURS_PER_BIN}" for hour in range(0, 24, HOURS_PER_BIN)]
     return make_histogram("hour", "Frames by time of day", "hour, UTC", labels, table)
@@ -156,14 +173,31 @@ def _short(sources: list[str]) -> list[str]:
 
 
 def _sources(dataset: Dataset) -> tuple[SourceCounts, ...]:
+    hour = f"(timestamp_ns // 3600000000000 % 24)::INT) FILTER ({_HAS_CLOCK})"
     table = dataset.query(
-        "SELECT source, count(*) AS num_frames, "  # noqa: S608 - our own SQL
+        "WITH counts AS (SELECT source, count(*) AS num_frames, "  # noqa: S608 - our own SQL
         "count(*) FILTER (is_keyframe) AS num_labelled_frames, "
         "count(DISTINCT (log, scene)) AS num_scenes, "
-        "sum(coalesce(num_boxes, 0) + coalesce(num_boxes_2d, 0))::BIGINT AS num_boxes "
-        f"FROM frames GROUP BY source ORDER BY num_frames DESC, source LIMIT {MAX_SOURCES}"
+        "coalesce(sum(num_boxes), 0)::BIGINT AS num_boxes, "
+        "coalesce(sum(num_boxes_2d), 0)::BIGINT AS num_boxes_2d, "
+        f"min({hour} AS first_hour, max({hour} AS last_hour FROM frames GROUP BY source), "
+        "labels AS (SELECT log, scene, timestamp_ns, category, track_id FROM boxes UNION ALL "
+        "SELECT log, scene, timestamp_ns, category, track_id FROM boxes_2d), "
+        "kinds AS (SELECT source, count(DISTINCT category) AS num_categories, "
+        "count(DISTINCT (log, scene, track_id)) FILTER (track_id <> '') AS num_tracks "
+        "FROM labels JOIN frames USING (log, scene, timestamp_ns) GROUP BY source), "
+        f"{_SPEEDS}, medians AS (SELECT source, median(speed_mps) AS median_speed_mps FROM speeds "
+        "GROUP BY source) SELECT counts.*, coalesce(num_categories, 0) AS num_categories, "
+        "coalesce(num_tracks, 0) AS num_tracks, median_speed_mps FROM counts "
+        "LEFT JOIN kinds USING (source) LEFT JOIN medians USING (source) "
+        f"ORDER BY num_frames DESC, source LIMIT {MAX_SOURCES}"
     )
-    return tuple(SourceCounts.parse(row) for row in table.to_pylist())
+    return tuple(_source(row) for row in table.to_pylist())
+
+
+def _source(row: dict[str, Any]) -> SourceCounts:
+    first, last = row.pop("first_hour"), row.pop("last_hour")
+    return SourceCounts.parse(row | {"hours": None if first is None else (first, last)})
 
 
 def _co_occurrence(dataset: Dataset) -> CoOccurrence:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from admlops.geometry.pairing import pair_nearest
 from admlops.geometry.pose import invert, transform_points
 from admlops.structures.boxes import Boxes
 
@@ -61,22 +62,6 @@ def match_centers(
     distance = np.linalg.norm(offset, axis=-1)
     distance[one.category[:, None] != other.category[None]] = np.inf
     return pair_nearest(distance, reach_m)
-
-
-def pair_nearest(
-    distance: NDArray[np.float64], reach: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (M,) rows and columns of pairs nearer than `reach`: nearest first, each only once."""
-    order = np.argsort(distance, axis=None, kind="stable")
-    order = order[distance.ravel()[order] < reach]
-    rows, columns = np.unravel_index(order, distance.shape)
-    pairs: dict[int, int] = {}
-    taken: set[int] = set()
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if row not in pairs and column not in taken:
-            pairs[row] = column
-            taken.add(column)
-    return np.array([*pairs], np.int64), np.array([*pairs.values()], np.int64)
 
 
 def flicker(

@@ -8,6 +8,7 @@ from admlops.analysis.analysis import (
     ANALYSIS_FILE,
     ANALYSIS_PAGE,
     REQUEST_FILE,
+    Analysis,
     analyze_dataset,
     render_analysis,
 )
@@ -28,9 +29,11 @@ class AnalyzeInputs:
 
     Attributes:
         dataset: manifest of a dataset version.
+        earlier: manifest of the version to compare with.
     """
 
     dataset: Path
+    earlier: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +61,34 @@ class AnalyzeConfig(Config):
 
 
 def analyze(inputs: AnalyzeInputs, outputs: AnalyzeOutputs, config: AnalyzeConfig) -> Scores:
-    """Count a dataset version, find repetitions, measure coverage, and say what to record next.
+    """Count a dataset version, find repetitions, compare, and say what to record next.
 
     Raises:
         DataError: the dataset cannot be read.
         ConfigError: the requirement file is wrong.
     """
-    manifest = Manifest.read(inputs.dataset, "dataset")
     requirement = config.requirement
     if config.requirement_file:
         requirement = load_requirement(config.requirement_file)
-    dataset = Dataset.open(manifest.reference)
-    analysis = analyze_dataset(dataset, requirement, config.duplicates)
+    dataset = _open(inputs.dataset)
+    earlier = _open(inputs.earlier) if inputs.earlier is not None else None
+    analysis = analyze_dataset(dataset, requirement, config.duplicates, earlier)
     pictures = picture_pairs(dataset, analysis.duplicates.examples)
     with write_folder_atomically(outputs.analysis) as folder:
         for name, part in ((ANALYSIS_FILE, analysis), (REQUEST_FILE, analysis.request)):
             write_atomically(folder / name, json.dumps(part.to_json_dict(), indent=2) + "\n")
         write_atomically(folder / ANALYSIS_PAGE, render_analysis(analysis, pictures))
+    return _scores(analysis)
+
+
+def _open(manifest: Path) -> Dataset:
+    return Dataset.open(Manifest.read(manifest, "dataset").reference)
+
+
+def _scores(analysis: Analysis) -> Scores:
     counts = analysis.distributions
-    return {
+    changes = analysis.comparison.scores if analysis.comparison is not None else {}
+    return changes | {
         "num_frames": float(counts.num_frames),
         "num_labelled_frames": float(counts.num_labelled_frames),
         "num_scenes": float(counts.num_scenes),

@@ -33,7 +33,7 @@ STEPS: dict[str, StepSummary] = {
     "read": StepSummary("data", "Read one shard of a source into the lake, for ingest to merge."),
     "ingest": StepSummary("data", "Read a dataset format into the lake; quarantine bad frames."),
     "check": StepSummary("data", "Examine data against rules, and against a model's settings."),
-    "analyze": StepSummary("data", "Show distributions, coverage of a requirement, and gaps."),
+    "analyze": StepSummary("data", "Show distributions, repetitions, coverage, gaps and changes."),
     "curate": StepSummary("data", "Merge, divide, compare and tag dataset versions."),
     "autolabel": StepSummary("data", "Fuse and track models' boxes; decide which need a person."),
     "annotate": StepSummary("data", "Fulfil a label request; make a new dataset version."),

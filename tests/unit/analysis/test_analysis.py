@@ -193,10 +193,13 @@ def test_drives_by_hand(tmp_path: Path) -> None:
     assert by_name["camera_views"].counts["car"] == (0, 0, 0, 0, 6)
     assert by_name["sources"].counts == {"a": (3, 3), "b": (3, 0)}
     assert "category_2d" not in by_name
-    assert [(item.source, item.num_frames, item.num_boxes) for item in found.sources] == [
-        ("/data/a", 3, 6),
-        ("/data/b", 3, 3),
-    ]
+    first, second = found.sources
+    assert (first.source, first.num_frames, first.num_boxes) == ("/data/a", 3, 6)
+    assert (first.num_categories, first.num_tracks) == (2, 2)
+    assert first.median_speed_mps == pytest.approx(12.0)
+    assert first.hours == second.hours == (9, 9)
+    assert (second.source, second.num_frames, second.num_boxes) == ("/data/b", 3, 3)
+    assert (second.num_categories, second.num_tracks, second.median_speed_mps) == (1, 1, 0.0)
     assert found.co_occurrence.categories == ("car", "person")
     assert found.co_occurrence.num_frames == ((6, 3), (3, 3))
 
@@ -233,3 +236,27 @@ def test_categories_beyond_the_colours_are_drawn_as_one() -> None:
     shown = largest_series(Histogram(name="", title="", unit="", labels=("a", "b"), counts=counts))
     assert list(shown) == [f"kind {number}" for number in (10, 11, 5, 6, 7, 8, 9)] + ["others"]
     assert shown["others"] == (0 + 1 + 2 + 3 + 4, 5)
+
+
+def test_the_step_compares_with_an_earlier_version(tmp_path: Path, dataset: Dataset) -> None:
+    dataset.manifest().write(tmp_path / "earlier.json")
+    key = dataset.keys()[0]
+    boxes = dataset.take([0], lidar=False)[0].boxes
+    assert boxes is not None
+    names = boxes.category.copy()
+    names[0] = "<van>"
+    dataset.relabel({key: boxes.replace(category=names)})
+    dataset.append([_frame(9, ["car"], (5.0,))])
+    dataset.manifest().write(tmp_path / "later.json")
+    inputs = AnalyzeInputs(tmp_path / "later.json", tmp_path / "earlier.json")
+    outputs = AnalyzeOutputs(tmp_path / "analysis")
+    scores = analyze(inputs, outputs, AnalyzeConfig())
+    assert (scores["frames_added"], scores["frames_relabelled"]) == (1, 1)
+    assert (scores["boxes_added"], scores["boxes_recategorized"]) == (1, 1)
+    page = (outputs.analysis / "analysis.html").read_text()
+    assert "car -&gt; &lt;van&gt;: 1" in page
+    comparison = Analysis.read(outputs.analysis).comparison
+    assert comparison is not None
+    shift = next(item for item in comparison.shifts if item.of == "category")
+    changed = [(item.name, item.before, item.after) for item in shift.largest_changes]
+    assert changed == [("<van>", 0, 1)]  # one car became a van, another came

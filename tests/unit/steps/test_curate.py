@@ -440,7 +440,7 @@ def test_boxes_are_followed_by_their_place():
 def test_boxes_in_images_are_followed_by_their_overlap():
     corners = np.array([[0.0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]])
     before = Boxes2d.make(corners, ["car", "car", "van"], camera=["left", "left", "left"])
-    moved = corners + [[2, 0, 2, 0], [9, 0, 9, 0], [0, 0, 0, 0]]  # overlaps of 2/3, 1/19 and 1
+    moved = corners + np.array([[2.0], [9.0], [0.0]]) * [1, 0, 1, 0]  # overlaps of 2/3, 1/19 and 1
     after = Boxes2d.make(moved, ["car", "car", "truck"], camera=["left", "left", "left"])
     found = compare_boxes(before, after)
     assert (found.adjusted, found.added, found.removed, found.recategorized) == (1, 1, 1, 1)

@@ -2,20 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from admlops.config import Config
-from admlops.curation.consistency import pair_nearest
+from admlops.geometry.image_boxes import iou_in_image
+from admlops.geometry.pairing import pair_nearest
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import FrameKey
+from admlops.structures.boxes_2d import Boxes2d
+from admlops.structures.frame import Frame, FrameKey
 
 SAME_OBJECT_M = 1.0
 """Labels whose centres are nearer than this are of one object."""
+SAME_OBJECT_IOU = 0.5
+"""Labels of one image that overlap more are of one object."""
 NUM_EXAMPLES = 5
+NUM_LARGEST = 10
+"""Changes of a distribution that a page shows."""
 _CHUNK_FRAMES = 512
 
 _COUNTS = {
@@ -25,6 +32,7 @@ _COUNTS = {
     ),
     "condition": "SELECT unnest(tags) AS name, count(*) AS n FROM frames GROUP BY 1",
     "split": "SELECT split AS name, count(*) AS n FROM frames GROUP BY 1",
+    "source": "SELECT source AS name, count(*) AS n FROM frames GROUP BY 1",
     "log": "SELECT log AS name, count(*) AS n FROM frames GROUP BY 1",
     "range": (
         "SELECT concat(20 * ring, ' to ', 20 * (ring + 1), ' m') AS name, count(*) AS n FROM ("
@@ -34,11 +42,14 @@ _COUNTS = {
 }
 
 
+AnyBoxes = TypeVar("AnyBoxes", Boxes, Boxes2d)
+
+
 class Change(Config):
     """How often one thing occurs in two versions."""
 
     name: str
-    """The thing: a category, a condition, a split, a log or a range."""
+    """The thing: a category, a condition, a split, a source, a log or a range."""
     before: int
     """How often in the earlier version."""
     after: int
@@ -55,6 +66,19 @@ class Shift(Config):
     """Total variation: the share that would have to move; 0 is the same mix, 1 nothing shared."""
     changes: tuple[Change, ...]
     """Every value, in order."""
+
+    @property
+    def largest_changes(self) -> tuple[Change, ...]:
+        """Those that changed most; none where nothing changed."""
+        changed = [item for item in self.changes if item.before != item.after]
+        ordered = sorted(changed, key=lambda item: (-abs(item.after - item.before), item.name))
+        return tuple(ordered[:NUM_LARGEST])
+
+    @property
+    def num_others(self) -> int:
+        """How many changed less."""
+        changed = sum(item.before != item.after for item in self.changes)
+        return changed - len(self.largest_changes)
 
 
 class FrameChanges(Config):
@@ -73,7 +97,7 @@ class FrameChanges(Config):
 
 
 class BoxChanges(Config):
-    """Which boxes in space differ; a box is followed by its place."""
+    """Which boxes differ; a box is followed by its place."""
 
     added: int = 0
     """Boxes that only the later version holds."""
@@ -97,9 +121,22 @@ class Comparison(Config):
     frames: FrameChanges
     """Frames that differ."""
     boxes: BoxChanges
-    """Boxes that differ."""
+    """Boxes in space that differ."""
+    boxes_2d: BoxChanges
+    """Boxes in images that differ."""
     shifts: tuple[Shift, ...]
     """How each distribution has changed."""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The counts of changes, by what and how."""
+        parts = (("frames", self.frames), ("boxes", self.boxes), ("boxes_2d", self.boxes_2d))
+        return {
+            f"{what}_{name}": float(count)
+            for what, part in parts
+            for name, count in part
+            if isinstance(count, int)
+        }
 
 
 def compare_versions(earlier: Dataset, later: Dataset) -> Comparison:
@@ -115,22 +152,30 @@ def compare_versions(earlier: Dataset, later: Dataset) -> Comparison:
                 name: tuple(map(str, keys[:NUM_EXAMPLES])) for name, keys in kinds.items() if keys
             },
         ),
-        boxes=_compare_all_boxes(earlier, later, kinds),
+        boxes=_compare_all_boxes(earlier, later, kinds, Boxes),
+        boxes_2d=_compare_all_boxes(earlier, later, kinds, Boxes2d),
         shifts=tuple(_shift(name, earlier, later) for name in _COUNTS),
     )
 
 
-def match_boxes(before: Boxes, after: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def match_boxes(before: AnyBoxes, after: AnyBoxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (M,) rows of `before` and of `after` that are of the same objects.
 
-    Nearest centres first, each box once, of the same category where two are equally near.
+    Nearest centres first, or largest overlaps in an image; each box once, of the same category
+    where two are equally near.
     """
-    distance = np.linalg.norm(before.center_m[:, None] - after.center_m[None], axis=-1)
-    other = before.category[:, None] != after.category[None]
-    return pair_nearest(distance + 1e-9 * other, SAME_OBJECT_M)
+    other = 1e-9 * (before.category[:, None] != after.category[None])
+    if isinstance(before, Boxes) and isinstance(after, Boxes):
+        distance = np.linalg.norm(before.center_m[:, None] - after.center_m[None], axis=-1)
+        return pair_nearest(distance + other, SAME_OBJECT_M)
+    if isinstance(before, Boxes2d) and isinstance(after, Boxes2d):
+        apart = 1.0 - iou_in_image(before.box2d_px, after.box2d_px)
+        apart[before.camera[:, None] != after.camera[None]] = np.inf
+        return pair_nearest(apart + other, 1.0 - SAME_OBJECT_IOU)
+    raise TypeError("boxes in space cannot be matched with boxes in images")
 
 
-def compare_boxes(before: Boxes, after: Boxes) -> BoxChanges:
+def compare_boxes(before: AnyBoxes, after: AnyBoxes) -> BoxChanges:
     """Return how the labels of one frame differ."""
     first, second = match_boxes(before, after)
     old, new = before.select(first), after.select(second)
@@ -140,7 +185,7 @@ def compare_boxes(before: Boxes, after: Boxes) -> BoxChanges:
         for one, other in zip(old.category[renamed], new.category[renamed], strict=True)
     )
     adjusted = np.zeros(len(first), np.bool_)
-    for name in Boxes.columns:
+    for name in before.columns:
         if name != "category":
             adjusted |= _differ(getattr(old, name), getattr(new, name))
     return BoxChanges(
@@ -161,11 +206,12 @@ def _differ(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.
 
 
 def _compare_all_boxes(
-    earlier: Dataset, later: Dataset, kinds: dict[str, list[FrameKey]]
+    earlier: Dataset, later: Dataset, kinds: dict[str, list[FrameKey]], kind: type[AnyBoxes]
 ) -> BoxChanges:
+    column = "num_boxes" if kind is Boxes else "num_boxes_2d"
     parts = [
-        BoxChanges(added=_count_boxes(later, kinds["added"])),
-        BoxChanges(removed=_count_boxes(earlier, kinds["removed"])),
+        BoxChanges(added=_count_boxes(later, kinds["added"], column)),
+        BoxChanges(removed=_count_boxes(earlier, kinds["removed"], column)),
     ]
     keys = kinds["relabelled"]
     rows = [_rows_of(dataset, keys) for dataset in (earlier, later)]
@@ -174,10 +220,15 @@ def _compare_all_boxes(
         before = earlier.take(rows[0][part], lidar=False)
         after = later.take(rows[1][part], lidar=False)
         parts += [
-            compare_boxes(one.boxes or Boxes.empty(), other.boxes or Boxes.empty())
+            compare_boxes(_labels(one, kind), _labels(other, kind))
             for one, other in zip(before, after, strict=True)
         ]
     return _add(parts)
+
+
+def _labels(frame: Frame, kind: type[AnyBoxes]) -> AnyBoxes:
+    boxes = frame.boxes if kind is Boxes else frame.boxes_2d
+    return boxes if isinstance(boxes, kind) else kind.empty()
 
 
 def _add(parts: Iterable[BoxChanges]) -> BoxChanges:
@@ -196,10 +247,10 @@ def _rows_of(dataset: Dataset, keys: Sequence[FrameKey]) -> NDArray[np.int64]:
     return np.array([where[key] for key in keys], np.int64)
 
 
-def _count_boxes(dataset: Dataset, keys: Sequence[FrameKey]) -> int:
+def _count_boxes(dataset: Dataset, keys: Sequence[FrameKey], column: str) -> int:
     if not keys:
         return 0
-    table = dataset.query("SELECT coalesce(num_boxes, 0) AS n FROM frames ORDER BY row")
+    table = dataset.query(f"SELECT coalesce({column}, 0) AS n FROM frames ORDER BY row")  # noqa: S608 - our own SQL
     return int(table["n"].to_numpy()[_rows_of(dataset, keys)].sum())
 
 
@@ -229,16 +280,19 @@ def total_variation(before: NDArray[np.float64], after: NDArray[np.float64]) -> 
 
 def describe_comparison(comparison: Comparison) -> str:
     """Return a comparison as Markdown."""
-    frames, boxes = comparison.frames, comparison.boxes
+    frames, parts = comparison.frames, (comparison.boxes, comparison.boxes_2d)
     lines = [
         f"`{comparison.earlier}` to `{comparison.later}`",
         "",
         f"| | added | removed | relabelled | changed |\n|---|{'---:|' * 4}",
         f"| frames | {frames.added} | {frames.removed} | {frames.relabelled} | {frames.changed} |",
-        f"| boxes | {boxes.added} | {boxes.removed} | {boxes.recategorized} | {boxes.adjusted} |",
+        *(
+            f"| {name} | {part.added} | {part.removed} | {part.recategorized} | {part.adjusted} |"
+            for name, part in zip(("boxes", "boxes in images"), parts, strict=True)
+        ),
         "",
     ]
-    lines += [f"* {name}: {count}" for name, count in boxes.categories.items()]
+    lines += [f"* {name}: {count}" for part in parts for name, count in part.categories.items()]
     for shift in comparison.shifts:
         lines += ["", f"**{shift.of}**, {shift.distance:.1%} moved", ""]
         lines += ["| | before | after | |", "|---|---:|---:|---:|"]
