@@ -51,9 +51,24 @@ class Balance:
 class Needs:
     """How much of what a requirement lacks a candidate would bring; nothing once a cell is full."""
 
-    def __init__(self, supply: NDArray[np.float64], missing: NDArray[np.float64]) -> None:
-        """Start from (G,) missing boxes per cell and (N, G) boxes that candidates would bring."""
-        self._supply = supply
+    def __init__(
+        self,
+        supply: NDArray[np.float64],
+        missing: NDArray[np.float64],
+        scene: NDArray[np.int64],
+        by_scene: NDArray[np.bool_],
+    ) -> None:
+        """Start from what is missing and what candidates would bring.
+
+        Args:
+            supply: (N, G) boxes, or scenes, that candidates would bring to each cell.
+            missing: (G,) how many each cell lacks.
+            scene: (N,) number of each candidate's scene.
+            by_scene: (G,) whether scenes are missing: a second frame of one brings nothing.
+        """
+        self._supply = supply.copy()
+        self._scene = scene
+        self._by_scene = by_scene
         self._missing = missing.copy()
         self._asked = np.maximum(missing, 1.0)
         self._scale = float(self._share().max(initial=0.0)) or 1.0
@@ -65,6 +80,7 @@ class Needs:
     def take(self, index: int) -> None:
         """Count what a candidate brings as there."""
         self._missing = np.maximum(self._missing - self._supply[index], 0.0)
+        self._supply[np.ix_(self._scene == self._scene[index], self._by_scene)] = 0.0
 
     def _share(self) -> NDArray[np.float64]:
         return (np.minimum(self._supply, self._missing) / self._asked).sum(axis=1)

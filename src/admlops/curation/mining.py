@@ -81,7 +81,7 @@ class Candidates:
         predictions: the model's boxes of each.
         descriptors: (N, D) what each looks like.
         content: what each is expected to hold.
-        supply: (N, G) boxes that each would bring to the cells that a requirement lacks.
+        supply: (N, G) boxes, or scenes, that each would bring to what a requirement lacks.
         rivals: boxes of each by every other model; empty where there is none.
         flicker: (N,) how much its boxes differ from its neighbours'; empty where unknown.
     """
@@ -106,7 +106,8 @@ class Experience:
         labelled_descriptors: (L, D) frames that are labelled.
         label_counts: labels per category.
         like_descriptors: (Q, D) frames that picks shall be like.
-        missing: (G,) boxes that cells of a requirement lack.
+        missing: (G,) boxes, or scenes, that cells of a requirement lack.
+        by_scene: (G,) whether scenes are missing.
     """
 
     failure_descriptors: NDArray[np.floating]
@@ -115,6 +116,7 @@ class Experience:
     label_counts: Mapping[str, int]
     like_descriptors: NDArray[np.floating]
     missing: NDArray[np.float64]
+    by_scene: NDArray[np.bool_]
 
 
 def mine_frames(
@@ -134,13 +136,21 @@ def mine_frames(
     counts = balance_start(experience.label_counts, content.categories)
     gains: dict[str, tuple[float, Gain]] = {
         "rarity": (weights.rarity, Balance(content.boxes, counts)),
-        "requirement": (weights.requirement, Needs(candidates.supply, experience.missing)),
+        "requirement": (weights.requirement, _needs(candidates, experience)),
         "diversity": (weights.diversity, Spread(pool, labelled)),
     }
     max_boxes = rule.max_boxes or float("inf")
     limits = Limits(rule.num_frames, content.cost, max_boxes, rule.cost_power)
     picks = pick_greedily(utility, gains, limits)
     return [_describe(candidates, signals, weights, pick) for pick in picks]
+
+
+def _needs(candidates: Candidates, experience: Experience) -> Needs:
+    numbers: dict[tuple[str, str], int] = {}
+    scene = [numbers.setdefault(key[:2], len(numbers)) for key in candidates.keys]
+    return Needs(
+        candidates.supply, experience.missing, np.array(scene, np.int64), experience.by_scene
+    )
 
 
 def score_candidates(

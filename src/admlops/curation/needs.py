@@ -1,4 +1,4 @@
-"""What a requirement lacks, and what candidates would bring of it."""
+"""What a requirement lacks, boxes or scenes, and what candidates would bring of it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,31 +15,40 @@ _FAINT = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Boxes that are missing.
+    """Boxes that are missing, or scenes that hold one.
 
     Attributes:
         category: of the boxes.
         range_m: nearest and farthest distance of their centres on the ground.
         tags: that a frame must have.
-        num_boxes: how many are missing.
+        num_missing: how many boxes, or scenes, are missing.
+        scenes: log and scene of those that hold some, where scenes are missing; None where boxes.
     """
 
     category: str
     range_m: tuple[float, float]
     tags: frozenset[str]
-    num_boxes: float
+    num_missing: float
+    scenes: frozenset[tuple[str, str]] | None = None
 
 
 def expect_supply(
     needs: Sequence[Need],
     content: Content,
     predictions: Sequence[Boxes],
-    tags: Sequence[Collection[str]],
+    frames: Sequence[tuple[tuple[str, str], Collection[str]]],
 ) -> NDArray[np.float64]:
-    """Return (N, G) boxes that each frame is expected to bring to each need.
+    """Return (N, G) boxes, or scenes, that each frame is expected to bring to each need.
 
     The expected boxes of a category are spread over distance as the scores of its predictions are,
-    in the frame and, faintly, in all frames; a frame that lacks a tag brings nothing.
+    in the frame and, faintly, in all frames; a frame that lacks a tag brings nothing, nor does one
+    of a scene that is known where scenes are missing.
+
+    Args:
+        needs: what is missing.
+        content: what the frames probably hold.
+        predictions: of each frame.
+        frames: log and scene, and tags, of each frame.
     """
     supply = np.zeros((len(predictions), len(needs)))
     for column, need in enumerate(needs):
@@ -49,10 +58,15 @@ def expect_supply(
         common = parts.sum(axis=0) + 1e-9
         inside = parts[:, 0] + _FAINT * common[0] / common[1]
         share = inside / (parts[:, 1] + _FAINT)
-        fits = np.array([need.tags <= set(own) for own in tags], np.bool_)
+        fits = np.array([_fits(need, *frame) for frame in frames], np.bool_)
         expected = content.boxes[:, content.categories.index(need.category)]
-        supply[:, column] = np.where(fits, expected * np.minimum(share, 1.0), 0.0)
+        brought = np.where(fits, expected * np.minimum(share, 1.0), 0.0)
+        supply[:, column] = brought if need.scenes is None else np.minimum(brought, 1.0)
     return supply
+
+
+def _fits(need: Need, scene: tuple[str, str], tags: Collection[str]) -> bool:
+    return need.tags <= set(tags) and scene not in (need.scenes or ())
 
 
 def _scores_within(boxes: Boxes, need: Need) -> tuple[float, float]:

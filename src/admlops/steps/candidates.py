@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from admlops.analysis.coverage import measure_coverage
+from admlops.analysis.coverage import measure_coverage, scenes_of_cell
 from admlops.analysis.requirement import ANY_CONDITION, Requirement
 from admlops.curation.consistency import Neighbourhood, flicker
 from admlops.curation.content import Content, Judged, expect_content
@@ -191,18 +191,19 @@ def expect(
 
 
 def find_needs(dataset: Dataset, requirement: Requirement | None) -> list[Need]:
-    """Return what the dataset version lacks of a requirement, cell by cell."""
+    """Return the boxes and the scenes that the dataset version lacks of a requirement."""
     if requirement is None:
         return []
-    return [
-        Need(
-            category=gap.cell.category,
-            range_m=gap.cell.range_m,
-            tags=frozenset(gap.cell.condition.split("+")) - {ANY_CONDITION},
-            num_boxes=float(gap.num_missing_boxes or 1),
-        )
-        for gap in measure_coverage(dataset, requirement).gaps
-    ]
+    needs = []
+    for gap in measure_coverage(dataset, requirement).gaps:
+        tags = frozenset(gap.cell.condition.split("+")) - {ANY_CONDITION}
+        where = (gap.cell.category, gap.cell.range_m, tags)
+        if gap.num_missing_boxes:
+            needs.append(Need(*where, float(gap.num_missing_boxes)))
+        if gap.num_missing_scenes:
+            known = scenes_of_cell(dataset, gap.cell, requirement.splits)
+            needs.append(Need(*where, float(gap.num_missing_scenes), known))
+    return needs
 
 
 def measure_flicker(

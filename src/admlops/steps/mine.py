@@ -227,7 +227,8 @@ def _remember(
         labelled_descriptors=seen,
         label_counts=count_labels_where(dataset, config.counted),
         like_descriptors=like,
-        missing=np.array([need.num_boxes for need in needs]),
+        missing=np.array([need.num_missing for need in needs]),
+        by_scene=np.array([need.scenes is not None for need in needs], np.bool_),
     )
     return experience, own
 
@@ -241,7 +242,7 @@ def _look(
     rivals, descriptors, config = seen
     keys, names = dataset.keys(), dataset.frame_ids()
     tags = dataset.query("SELECT tags FROM frames ORDER BY row")["tags"].to_pylist()
-    own_tags = [tags[row] for row in pool.rows]
+    own = [(keys[row][:2], tags[row]) for row in pool.rows]
     shown = [boxes.select(boxes.score >= config.box_score) for boxes in pool.predictions]
     near = Neighbourhood(round(config.flicker_gap_s * 1e9), config.flicker_speed_mps)
     return Candidates(
@@ -250,7 +251,7 @@ def _look(
         predictions=pool.predictions,
         descriptors=descriptors,
         content=pool.content,
-        supply=expect_supply(needs, pool.content, pool.predictions, own_tags),
+        supply=expect_supply(needs, pool.content, pool.predictions, own),
         rivals=read_rivals(dataset, pool.rows, rivals),
         flicker=measure_flicker(dataset, pool.rows, shown, near),
     )

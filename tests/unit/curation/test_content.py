@@ -62,7 +62,16 @@ def test_supply_follows_distance_condition_and_category():
         Need("car", (0.0, 20.0), frozenset({"rain"}), 10.0),
         Need("tram", (0.0, 20.0), frozenset(), 10.0),
     ]
-    supply = expect_supply(needs, content, [near, far, near], [["rain"], ["rain"], ["night"]])
+    frames = [(("log", "a"), ["rain"]), (("log", "b"), ["rain"]), (("log", "a"), ["night"])]
+    supply = expect_supply(needs, content, [near, far, near], frames)
     assert supply[0, 0] > 0.4 > 0.05 > supply[1, 0] > 0
     assert supply[2, 0] == 0.0
     assert supply[:, 1].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_missing_scenes_are_supplied_by_new_ones_only():
+    crowd = [boxes_of(("car", [0.9, 0.9, 0.9]), x_m=5.0)] * 2
+    content = expect_content(crowd, ["car"], Judged([], []), (0.1, 0.3))
+    need = Need("car", (0.0, 20.0), frozenset(), 2.0, frozenset({("log", "a")}))
+    supply = expect_supply([need], content, crowd, [(("log", "a"), []), (("log", "b"), [])])
+    assert supply.tolist() == [[0.0], [1.0]]

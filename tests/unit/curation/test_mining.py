@@ -49,6 +49,7 @@ EXPERIENCE = Experience(
     label_counts={"car": 100, "cyclist": 1},
     like_descriptors=np.array([[1.1, 0.0]]),
     missing=np.array([5.0]),
+    by_scene=np.array([False]),
 )
 
 
@@ -109,7 +110,7 @@ def test_no_candidates_no_failures_no_labels():
     content = Content((), np.empty((0, 0)), np.empty(0))
     none = Candidates([], [], [], np.empty((0, 2)), content, np.empty((0, 0)), [], np.empty(0))
     empty = np.empty((0, 2))
-    nothing = Experience(empty, np.empty(0), empty, {}, empty, np.empty(0))
+    nothing = Experience(empty, np.empty(0), empty, {}, empty, np.empty(0), np.empty(0, np.bool_))
     assert mine_frames(none, nothing, MiningRule()) == []
     plain = replace(CANDIDATES, supply=np.empty((4, 0)), rivals=[], flicker=np.empty(0))
     assert len(mine_frames(plain, nothing, MiningRule())) == 4

@@ -60,14 +60,27 @@ def test_balance_fills_the_category_with_few_labels_and_then_turns_to_others():
 
 
 def test_needs_stop_asking_for_a_full_cell():
-    needs = Needs(np.array([[4.0, 0.0], [4.0, 0.0], [0.0, 1.0]]), missing=np.array([4.0, 10.0]))
+    supply = np.array([[4.0, 0.0], [4.0, 0.0], [0.0, 1.0]])
+    needs = Needs(supply, np.array([4.0, 10.0]), np.zeros(3, np.int64), np.zeros(2, np.bool_))
     assert needs.values().tolist() == pytest.approx([1.0, 1.0, 0.1])
     needs.take(0)
     assert needs.values().tolist() == pytest.approx([0.0, 0.0, 0.1])
 
 
 def test_a_met_requirement_asks_for_nothing():
-    assert Needs(np.empty((2, 0)), np.empty(0)).values().tolist() == [0.0, 0.0]
+    none = np.empty(0, np.bool_)
+    needs = Needs(np.empty((2, 0)), np.empty(0), np.zeros(2, np.int64), none)
+    needs.take(0)
+    assert needs.values().tolist() == [0.0, 0.0]
+
+
+def test_a_second_frame_of_a_scene_brings_no_scene():
+    supply = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    by_scene = np.array([True, False])
+    needs = Needs(supply, np.array([2.0, 4.0]), np.array([0, 0, 1]), by_scene)
+    assert needs.values().tolist() == [1.0, 1.0, 1.0]
+    needs.take(0)
+    assert needs.values() == pytest.approx([1 / 3, 1 / 3, 1.0])
 
 
 def test_no_candidates_and_equal_descriptors():

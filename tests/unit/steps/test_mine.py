@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,6 +211,20 @@ def test_what_a_requirement_lacks_is_asked_for_until_it_is_there(inputs, tmp_pat
     dataset.manifest().write(inputs.dataset)
     _, request = run(inputs, tmp_path, **config, requirement={"rows": [row]})
     assert request.frames[0].signals["requirement"] == 0.0
+
+
+def test_missing_scenes_are_asked_for_from_scenes_that_are_not_there(inputs, tmp_path):
+    dataset = Dataset.open(Manifest.read(inputs.dataset, "dataset").reference)
+    known = [FrameKey("log", "scene", index) for index in range(NUM_LABELLED + NUM_POOL)]
+    dataset.append(replace(make_frame(15), key=FrameKey("log", "new", n)) for n in (1, 2))
+    dataset.manifest().write(inputs.dataset)
+    items = [(key, boxes_of([0.4])) for key in dataset.keys()]  # noqa: SIM118 - not a mapping
+    write_predictions(inputs.predictions / "predictions.parquet", items)
+    row = {"categories": ["car"], "range_edges_m": [0, 20], "min_boxes": 1, "min_scenes": 2}
+    config = {"weights": only("requirement"), "requirement": {"rows": [row]}}
+    _, request = run(inputs, tmp_path, num_frames=2, **config)
+    assert request.keys[0] == FrameKey("log", "new", 1)
+    assert request.keys[1] in known
 
 
 def test_frames_that_models_differ_on_are_asked_for(inputs, tmp_path):
