@@ -119,7 +119,7 @@ def register(
 def watch(
     folder: Annotated[Path, typer.Argument(help="Folder in which recordings appear.")],
     config: Annotated[
-        Path | None, typer.Option(help="YAML file of screening, triggers, privacy and the rest.")
+        Path | None, typer.Option(help="YAML file of triggers, detector, privacy and the rest.")
     ] = None,
     lake_uri: Annotated[str, typer.Option(help="Dataset; instead of the file's.")] = "",
     once: Annotated[bool, typer.Option(help="Look once, and end.")] = False,

@@ -13,6 +13,7 @@ import pytest
 import torch
 from s3_server import serve_s3
 
+from admlops.collection.detector import ReleaseDetectorConfig, load_detector
 from admlops.collection.watch import Watch, WatchConfig
 from admlops.detection.backends import load_network
 from admlops.detection.config import detector_config_json
@@ -398,7 +399,7 @@ def test_commercial_use_of_non_commercial_data_is_refused(published, tmp_path):
         publish(published.inputs, PublishOutputs(tmp_path / "release.json"), config)
 
 
-def test_from_publish_through_s3_into_a_pod(published, tmp_path, monkeypatch):
+def test_from_publish_through_s3_into_a_pod(published, predictor, tmp_path, monkeypatch):
     """What a cluster does: publish names the release, the loader brings it, Triton answers."""
     (tmp_path / "s3" / "models").mkdir(parents=True)
     overlay = tmp_path / "overlay"
@@ -417,6 +418,11 @@ def test_from_publish_through_s3_into_a_pod(published, tmp_path, monkeypatch):
         assert manifest.uri == f"{uri}/releases/{release_id}"
         assert (tmp_path / "s3/models/store/serving/releases" / release_id).is_dir()
         assert open_store(uri).current().release_id == release_id
+
+        pinned = ReleaseDetectorConfig(kind="release", releases_uri=uri, release=named)
+        points = make_frame(1).points_in_ego()
+        found = load_detector(pinned).detect(points)
+        assert largest_difference(predictor(points), found) < 1e-6
 
         pod_environment = environment | {"ADMLOPS_RELEASE": named, "ADMLOPS_RELEASES_URI": uri}
         assert loader_main(["--into", str(pod)], pod_environment) == 0
@@ -445,6 +451,8 @@ def test_from_publish_through_s3_into_a_pod(published, tmp_path, monkeypatch):
         assert list(empty.iterdir()) == []
         with pytest.raises(DataError, match=r"model.bin: changed"):
             open_store(uri).activate(release_id)
+        with pytest.raises(DataError, match=r"model.bin: changed"):
+            load_detector(pinned)
 
 
 def test_an_overlay_that_cannot_name_a_release_is_refused_before_the_work(published, tmp_path):

@@ -173,6 +173,8 @@ class Drive:
     def _clock_shift_ns(self) -> int:
         """Return by how much the recorder's clock is ahead of the sensors' where it is another."""
         index = self._builder.index
+        if not self.num_frames:
+            return 0
         main = index.sensors[index.config.lidars[0].sensor]
         ahead_ns = int(np.median(main.log_time_ns - main.stamp_ns))
         return ahead_ns if abs(ahead_ns) > index.config.limits.max_latency_s * 1e9 else 0

@@ -191,6 +191,14 @@ def test_images_are_remembered_by_their_content(hand_made, monkeypatch):
     assert len(looks) == 4
 
 
+def test_a_drive_without_frames_gives_clips_where_it_is_accepted(tmp_path):
+    mapping = {"lidars": [{"topic": "/absent"}], "accept_poor": True}
+    entry, clips = watch_braking(tmp_path, None, mapping=mapping)
+    assert (entry["num_frames"], entry["num_kept"]) == (0, 0)
+    assert [clip.name for clip in clips] == entry["clips"]
+    assert len(clips) == 1
+
+
 def test_a_recorder_whose_clock_is_another_loses_no_message(tmp_path):
     """Replayed and recorded again: log times years ahead of the stamps (REC013)."""
     _, (clip,) = watch_braking(tmp_path / "same", None)
