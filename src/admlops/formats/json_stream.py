@@ -5,7 +5,7 @@ anywhere may be cut, broken, or one endless item; all of these end with a messag
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -56,20 +56,23 @@ def iterate_items(path: Path) -> Iterator[Item]:
         raise DataError(f"{path}: not JSON ({error}); copy the file again") from error
 
 
-def read_item(path: Path, offset: int, size: int) -> Any:  # noqa: ANN401 - any JSON
-    """Return the value of an item that was yielded before.
+def read_items(path: Path, places: Iterable[Sequence[int]]) -> list[Any]:
+    """Return the values of items that were yielded before, by their offsets and sizes.
 
     Raises:
         DataError: the file cannot be read, or is not what it was.
     """
+    values = []
     try:
         with path.open("rb") as file:
-            file.seek(offset)
-            return json.loads(file.read(size))
+            for offset, size in places:
+                file.seek(offset)
+                values.append(json.loads(file.read(size)))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: changed while it was read ({error}); read it again") from error
+    return values
 
 
 def _read(text: "_Text") -> Iterator[Item]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from admlops.errors import DataError
 from admlops.formats import json_stream
-from admlops.formats.json_stream import iterate_items, read_item
+from admlops.formats.json_stream import iterate_items, read_items
 
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text())
 VALUES = st.recursive(
@@ -51,9 +51,8 @@ class TestItems:
         ]
         found = list(iterate_items(path))
         assert [(item.member, item.value) for item in found] == wanted
-        assert [read_item(path, item.offset, item.size) for item in found] == [
-            value for _, value in wanted
-        ]
+        places = [(item.offset, item.size) for item in found]
+        assert read_items(path, places) == [value for _, value in wanted]
 
     @given(values=st.lists(VALUES, max_size=6))
     @settings(max_examples=20, deadline=None)
@@ -129,4 +128,4 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         list(iterate_items(tmp_path / "absent.json"))
     path = write(tmp_path, "[1]")
     with pytest.raises(DataError, match="changed while it was read"):
-        read_item(path, 1, 5)
+        read_items(path, [(1, 5)])

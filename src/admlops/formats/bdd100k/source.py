@@ -18,7 +18,7 @@ from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.box_details import attributes_text
 from admlops.formats.json_file import split_in_name
-from admlops.formats.json_stream import iterate_items, read_item
+from admlops.formats.json_stream import iterate_items, read_items
 from admlops.formats.reading import FrameReading
 from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
 from admlops.structures.boxes_2d import Boxes2d
@@ -156,7 +156,9 @@ class Bdd100kSource:
         """Read one frame with its boxes; one with an error is left out."""
         listed, reading = self._listed[index], FrameReading(self.root)
         try:
-            frame = read_item(listed.file, listed.offset, listed.size)
+            (frame,) = read_items(listed.file, [(listed.offset, listed.size)])
+            if not _is_frame(frame):
+                raise DataError(f"{listed.file}: changed while it was read; read it again")
         except DataError as error:
             reading.note("READ006", listed.file, str(error))
             return reading.result(None)

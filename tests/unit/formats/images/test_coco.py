@@ -1,6 +1,7 @@
 """COCO: the real annotations, a round trip, and damaged files."""
 
 import json
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -86,6 +87,9 @@ def damage(root, change):
         (lambda c: c["images"][0].update(file_name="../../etc/passwd"), "READ006", 1),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, "x", 4]), "READ006", 1),
         (lambda c: c["annotations"][0].update(image_id=77), "READ016", 0),
+        (lambda c: c["annotations"][0].update(image_id=10**30), "READ006", 1),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 10**400, 4]), "READ006", 1),
+        (lambda c: c["annotations"].append(3), "READ006", 1),
         (lambda c: c["annotations"][0].update(category_id=77), "READ010", 0),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 0, 4]), "READ011", 0),
         (lambda c: c["images"][0].update(width=65), "READ007", 0),
@@ -102,6 +106,44 @@ def test_damage_is_named(written, change, rule, num_refused):
 def test_a_cut_image_is_named(written):
     (written / "train" / "000000000001.jpg").write_bytes(jpeg(64, 48)[:-30])
     assert [f.rule.rule_id for f in read(written)[1][0].findings] == ["READ007"]
+
+
+def test_each_file_names_its_own_categories(tmp_path):
+    for name, category in (("train", "car"), ("val", "rider")):
+        write_instances(tmp_path, name, [make_frame(1, make_boxes((category,)))])
+    results = read(tmp_path)[1]
+    assert [r.frame.boxes_2d.category.tolist() for r in results] == [["car"], ["rider"]]
+    assert [r.frame.split for r in results] == ["train", "val"]
+
+
+def test_annotations_find_their_images_in_any_order(tmp_path):
+    boxes = [make_boxes(("car",) * count) for count in (2, 0, 3)]
+    write_instances(tmp_path, "train", [make_frame(n, own) for n, own in enumerate(boxes)])
+    path = tmp_path / "annotations" / "instances_train.json"
+    content = json.loads(path.read_text())
+    shuffled = {
+        "annotations": content["annotations"][::2] + content["annotations"][1::2],
+        "categories": content["categories"],
+        "images": content["images"][::-1],
+    }
+    path.write_text(json.dumps(shuffled))
+    source, results = read(tmp_path)
+    assert not source.findings
+    assert [(r.frame.key.timestamp_ns, len(r.frame.boxes_2d)) for r in results] == [
+        (3, 3),
+        (2, 0),
+        (1, 2),
+    ]
+    other = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own object
+    assert len(other.read(0).frame.boxes_2d) == 3
+
+
+def test_a_file_that_changed_is_named(written):
+    source = open_folder(written, ReadOptions())
+    path = written / "annotations" / "instances_train.json"
+    for text in (path.read_text().replace("bbox", "bbax"), "[]"):
+        path.write_text(text)
+        assert [finding.rule.rule_id for finding in source.read(1).findings] == ["READ006"]
 
 
 @pytest.mark.parametrize(
