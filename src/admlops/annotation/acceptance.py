@@ -152,7 +152,10 @@ class _Judge:
         boxes = self.delivery.boxes.get(packed.frame_id)
         boxes_2d = self.delivery.boxes_2d.get(packed.frame_id)
         if boxes is not None:
-            self._defects += self.space.look(boxes, frame, place)
+            found = self.space.look(boxes, frame, place)
+            self._defects += found
+            wrong = {item.box for item in found if item.defect_class != "minor"}
+            boxes = boxes.select([row for row in range(len(boxes)) if row not in wrong])
         if boxes_2d is not None:
             boxes_2d = with_own_cameras(boxes_2d, frame)
             self._defects += self.images.look(boxes_2d, frame, place)
@@ -176,3 +179,4 @@ class _Judge:
 
     def _end_scene(self) -> None:
         self._defects += self.space.end_scene() + self.images.end_scene()
+        self._agreement.end_scene()

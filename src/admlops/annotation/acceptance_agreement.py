@@ -1,10 +1,9 @@
 """Boxes in images against the boxes in space of the same objects: ANNO047 and ANNO048."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from admlops.annotation.acceptance_defects import Defect, box_defect
 from admlops.annotation.acceptance_images import cameras_by_name, is_positive
@@ -14,12 +13,16 @@ from admlops.structures.boxes import Boxes
 from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import CameraImage, Frame
 
+_MIN_EXCHANGED_IOU = 0.6
+"""A box in space of another track that covers a box in an image so well is of the same object."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass
 class AgreementRules:
     """What boxes in images are held against where their objects have boxes in space.
 
-    Boxes are of one object where they have one track id.
+    Boxes are of one object where they have one track id. Where ids are exchanged, that is told once
+    in a scene.
 
     Attributes:
         min_iou: least overlap with the projected box in space.
@@ -29,6 +32,7 @@ class AgreementRules:
 
     min_iou: float
     shows_parts: bool
+    _exchanged: set[tuple[str, str, str]] = field(default_factory=set)
 
     def find_defects(self, boxes_2d: Boxes2d, boxes: Boxes, frame: Frame) -> list[Defect]:
         """Return where the two disagree; cameras with distortion or without a matrix are skipped.
@@ -38,8 +42,8 @@ class AgreementRules:
             boxes: in the ego frame.
             frame: with its cameras; images may be empty.
         """
-        rows = np.flatnonzero((boxes.track_id != "") & np.isfinite(boxes.as_7()).all(axis=1))
-        by_track = {str(boxes.track_id[row]): row for row in rows.tolist()}
+        boxes = boxes.select((boxes.track_id != "") & np.isfinite(boxes.as_7()).all(axis=1))
+        by_track = {str(track): row for row, track in enumerate(boxes.track_id)}
         defects: list[Defect] = []
         for name, image in cameras_by_name(frame).items():
             in_camera = np.flatnonzero((boxes_2d.camera == name) & is_positive(boxes_2d))
@@ -53,27 +57,35 @@ class AgreementRules:
                 defects += self._places(boxes_2d, (boxes, pairs), image)
         return defects
 
+    def end_scene(self) -> None:
+        """Forget which ids are exchanged."""
+        self._exchanged.clear()
+
     def _places(
         self, boxes_2d: Boxes2d, given: tuple[Boxes, list[tuple[int, int]]], image: CameraImage
     ) -> Iterator[Defect]:
         boxes, pairs = given
-        size_px = (image.width_px, image.height_px)
-        matrix = image.sensor.camera_matrix
-        assert matrix is not None  # noqa: S101 - looked at before
-        rows_7 = boxes.as_7()[[row for _, row in pairs]]
-        projected = project_boxes(rows_7, image.sensor.ego_from_sensor, matrix, size_px)
-        for place, (index, _) in enumerate(pairs):
-            share = self._overlap(boxes_2d.box2d_px[index], projected[place])
-            if not share >= self.min_iou:
-                seen = np.isfinite(projected[place]).all()
-                what = f"track {str(boxes_2d.track_id[index])!r}: the box in space "
-                what += "is projected beside it" if seen else "is not in the image"
-                measure = "share inside" if self.shows_parts else "IoU"
-                yield box_defect("ANNO047", boxes_2d, index, f"{what} ({measure} {share:.2f})")
-
-    def _overlap(self, edges_px: NDArray[np.float64], projected_px: NDArray[np.float64]) -> float:
+        sensor, size_px = image.sensor, (image.width_px, image.height_px)
+        assert sensor.camera_matrix is not None  # noqa: S101 - looked at before
         measure = share_inside if self.shows_parts else iou_in_image
-        return float(measure(edges_px, projected_px)[0, 0])
+        projected = project_boxes(
+            boxes.as_7(), sensor.ego_from_sensor, sensor.camera_matrix, size_px
+        )
+        for index, row in pairs:
+            shares = measure(boxes_2d.box2d_px[index], projected)[0]
+            if shares[row] >= self.min_iou:
+                continue
+            track, best = str(boxes_2d.track_id[index]), int(shares.argmax())
+            what = f"track {track!r}: the box in space "
+            what += "is projected beside it" if np.isfinite(projected[row]).all() else "is not seen"
+            what += f" ({'share inside' if self.shows_parts else 'IoU'} {shares[row]:.2f})"
+            if shares[best] >= _MIN_EXCHANGED_IOU:
+                exchange = (str(boxes_2d.camera[index]), track, str(boxes.track_id[best]))
+                if exchange in self._exchanged:
+                    continue
+                self._exchanged.add(exchange)
+                what += f"; the one that covers it has the track {exchange[2]!r}"
+            yield box_defect("ANNO047", boxes_2d, index, what)
 
 
 def _categories(boxes_2d: Boxes2d, boxes: Boxes, pairs: list[tuple[int, int]]) -> Iterator[Defect]:

@@ -144,6 +144,7 @@ def keep_causes(defects: Iterable[Defect]) -> list[Defect]:
     return sorted([*kept, *causes.values()], key=_place)
 
 
-def _place(defect: Defect) -> tuple[str, str, float, str, str]:
+def _place(defect: Defect) -> tuple[str, bool, float, str, str]:
+    """Return where a defect stands in the report: by frame, in space before in images, by box."""
     box = float("inf") if defect.box is None else defect.box
-    return defect.frame_id, defect.shape, box, defect.rule_id, defect.what
+    return defect.frame_id, defect.shape == "image_box", box, defect.rule_id, defect.what

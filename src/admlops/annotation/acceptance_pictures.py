@@ -26,6 +26,8 @@ DEFECT, DELIVERED, KNOWN = "#d92d20", "#1e40af", "#059669"
 _SIZE_IN = 3.1
 _GROUND_QUANTILE = 0.05
 _MIN_HALF_PX = 60.0
+_BEYOND = 0.1
+"""Share of the image's size that is shown beyond its border."""
 _NOTHING = "#f1f3f5"
 
 
@@ -127,8 +129,13 @@ def _draw_in_image(defect: Defect, frame: Frame, delivered: Boxes2d) -> str:
         _rectangles(axes, np.array([defect.box_px]), DEFECT, "--")
         axes.set_aspect("equal")
         axes.grid(visible=False)
-        axes.set_xlim(centre[0] - half_px, centre[0] + half_px)
-        axes.set_ylim(centre[1] + half_px, centre[1] - half_px)
+        low, high = np.subtract(centre, half_px), np.add(centre, half_px)
+        if image is not None and image.width_px:
+            size_px = np.array([image.width_px, image.height_px])
+            low = np.maximum(low, -_BEYOND * size_px)
+            high = np.minimum(high, (1 + _BEYOND) * size_px)
+        axes.set_xlim(low[0], high[0])
+        axes.set_ylim(high[1], low[1])
         axes.set_xlabel("column, px")
         axes.set_ylabel("row, px")
         _explain(figure, has_known=known is not None)

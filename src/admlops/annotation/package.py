@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +10,11 @@ from typing import Literal, Self
 
 import numpy as np
 
+from admlops.annotation.acceptance_images import folder_of
 from admlops.annotation.definition import DatasetDefinition
 from admlops.annotation.delivery_schema import make_delivery_schema
 from admlops.annotation.gold import PackageKey, PackedFrame
+from admlops.annotation.image_labels import make_coco_task
 from admlops.annotation.projects import make_cvat_labels
 from admlops.config import Config
 from admlops.files import (
@@ -31,6 +32,7 @@ from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, Lidar
 MANIFEST_FILE = "manifest.json"
 OPENLABEL_FILE = "openlabel.json"
 CVAT_FILE = "annotations.xml"
+COCO_FILE = "coco.json"
 GUIDELINE_FILE = "guideline.html"
 PACKAGE_PREFIX = "package-"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -60,7 +62,8 @@ class PackageManifest(Config):
     """Formats in which labels are accepted."""
     coordinates: str = (
         "Points and boxes are in the vehicle's frame: x forward, y left, z up, in metres; the "
-        "origin is on the ground. Yaw is counter-clockwise from x. Length is along the heading."
+        "origin is on the ground. Yaw is counter-clockwise from x. Length is along the heading. "
+        "Boxes in images are in pixels, x to the right and y down from the upper left corner."
     )
     """Where points and boxes are."""
     files: dict[str, PackedFile]
@@ -118,6 +121,8 @@ def write_package(
         write_cvat(draft / CVAT_FILE, bare, key.package_id)
         _write_json(draft / "delivery_schema.json", make_delivery_schema(contents.definition))
         _write_json(draft / "cvat_labels.json", make_cvat_labels(contents.definition))
+        if "coco" in contents.definition.acceptance.formats:
+            _write_json(draft / COCO_FILE, make_coco_task(contents.definition, writer.images))
         if contents.guideline is not None:
             write_atomically(draft / GUIDELINE_FILE, contents.guideline())
         manifest = PackageManifest(
@@ -166,6 +171,7 @@ class _Writer:
         self._folder = folder
         self._cloud_format = cloud_format
         self.uris: dict[tuple[int, str], str] = {}
+        self.images: list[tuple[str, int, int]] = []
 
     def add(self, packed: PackedFrame, frame: Frame, start: Boxes | None) -> Frame:
         """Write a frame's data; return the frame as the vendor may see it."""
@@ -193,9 +199,9 @@ class _Writer:
     def _image(self, packed: PackedFrame, image: CameraImage) -> CameraImage:
         if image.encoded:
             suffix = "png" if image.encoded.startswith(b"\x89PNG") else "jpg"
-            folder = re.sub(r"[^A-Za-z0-9_-]", "_", image.sensor.name)
-            name = f"images/{folder}/{packed.frame_id}.{suffix}"
+            name = f"images/{folder_of(image.sensor.name)}/{packed.frame_id}.{suffix}"
             self._write(packed, image.sensor.name, name, image.encoded)
+            self.images.append((name, image.width_px, image.height_px))
         return replace(image, encoded=b"", ignore_regions_px=np.empty((0, 4)))
 
     def _write(self, packed: PackedFrame, sensor: str, name: str, content: bytes) -> None:

@@ -15,17 +15,18 @@ _IGNORE_COLOUR = "#9aa5b1"
 
 
 def make_cvat_labels(definition: DatasetDefinition) -> list[dict[str, Any]]:
-    """Return the labels of a CVAT project of 3D tasks, as its raw label constructor takes them.
+    """Return the labels of a CVAT project, as its raw label constructor takes them.
 
-    A choice starts as undefined, so that CVAT tells what nobody has decided from what somebody
-    has; the rules take it for absent.
+    What is drawn in space and in images may be drawn as anything; a task knows one of them. A
+    choice starts as undefined, so that CVAT tells what nobody has decided from what somebody has;
+    the rules take it for absent.
     """
     colours = colours_of(definition.category_names)
     labels: list[dict[str, Any]] = [
         {
             "name": name,
             "color": colours[name],
-            "type": "cuboid",
+            "type": _cvat_type(definition),
             "attributes": [_cvat_attribute(item) for item in definition.attributes_of(name)],
         }
         for name in definition.category_names
@@ -41,6 +42,12 @@ def make_cvat_labels(definition: DatasetDefinition) -> list[dict[str, Any]]:
             }
         )
     return labels
+
+
+def _cvat_type(definition: DatasetDefinition) -> str:
+    if len(definition.shapes) > 1:
+        return "any"
+    return "cuboid" if "space_box" in definition.shapes else "rectangle"
 
 
 def _cvat_attribute(attribute: AttributeDefinition) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CameraImage, Frame
 
 BOX, FRONT, INSIDE, OTHER, POINT = "#0b7a53", "#e07b00", "#d92d20", "#7b8794", "#9aa5b1"
+IMAGE_BOX = "#2563eb"
 MIN_REACH_M = 3.0
 """Least distance from the box's centre to the border of a panel."""
 MIN_CROP_PX = 120.0
@@ -44,6 +45,7 @@ def draw_example(frame: Frame, index: int) -> str:
             image.set_axis_off()
         else:
             _draw_image(image, camera, boxes.as_7(), index)
+            _draw_image_box(image, frame, camera, str(boxes.track_id[index]))
         return as_jpeg(figure, dots_per_inch=130)
 
 
@@ -161,6 +163,20 @@ def _draw_image(axes: Axes, camera: CameraImage, rows: NDArray[np.float64], inde
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(f"In the image of {camera.sensor.name}, front in orange")
+
+
+def _draw_image_box(axes: Axes, frame: Frame, camera: CameraImage, track: str) -> None:
+    """Draw the box in the image that is labelled for the same object."""
+    boxes = frame.boxes_2d
+    if boxes is None or not track:
+        return
+    names = {camera.sensor.name} | ({""} if camera is frame.camera else set())
+    for row in np.flatnonzero(boxes.track_id == track).tolist():
+        if boxes.camera[row] in names:
+            left, top, right, bottom = boxes.box2d_px[row].tolist()
+            box = _rectangle(left, top, right - left, bottom - top)
+            box.set(edgecolor=IMAGE_BOX, linestyle="--")
+            axes.add_patch(box)
 
 
 def _seen(edges: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -81,7 +81,7 @@ class JudgedDelivery:
             "gold_precision_2d": agreement_2d.precision,
             "gold_iou_2d": agreement_2d.mean_iou,
         }
-        return (in_images if acceptance.num_boxes_2d else {}) | {
+        scores = {
             "accepted": float(acceptance.accepted),
             "num_frames": float(acceptance.num_frames),
             "num_delivered_boxes": float(acceptance.num_boxes),
@@ -93,6 +93,7 @@ class JudgedDelivery:
             "gold_precision": agreement.precision,
             "gold_iou": agreement.mean_iou,
         }
+        return scores | (in_images if acceptance.num_boxes_2d else {})
 
 
 def judge_vendor(task: VendorTask, vendor: VendorAnnotator) -> JudgedDelivery:

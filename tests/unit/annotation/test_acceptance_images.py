@@ -180,20 +180,42 @@ def test_low_objects_need_no_box_and_get_none():
 
 
 def test_boxes_in_space_and_in_images_must_be_about_the_same_object():
-    swapped = true_boxes_2d(2).replace(track_id=np.array(["t1", "t0", "t2", "t3"], object))
-    acceptance = judge({2: swapped}, images={"switch_gain": 1e9, "min_track_iou": 0.0})
-    assert {(item.rule_id, item.box) for item in acceptance.defects} == {
-        ("ANNO047", CAR),
-        ("ANNO047", OTHER_CAR),
-    }
-    assert "projected beside it (IoU 0.00)" in acceptance.defects[0].what
-    behind = change(true_boxes(2), VAN, center_m=[-20.0, 8.0, 1.1])
-    found = judge({}, boxes={2: behind}).defects
-    (conflict,) = [item for item in found if item.shape == "image_box"]
-    assert (conflict.rule_id, conflict.box) == ("ANNO047", VAN)
-    assert "is not in the image" in conflict.what
+    for_tracks = {"switch_gain": 1e9, "min_track_iou": 0.0}
+    away = moved(2, PEDESTRIAN, 60.0)
+    (found,) = judge({2: away}, images=for_tracks).defects
+    assert (found.rule_id, found.box) == ("ANNO047", PEDESTRIAN)
+    assert found.what == "track 't2': the box in space is projected beside it (IoU 0.00)"
     every = {n: renamed(n, VAN, "truck") for n in range(COUNT)}
     assert set(judge(every).counts) == {"ANNO048"}
+
+
+def test_exchanged_names_in_space_and_in_images_are_told_once():
+    swapped = np.array(["t1", "t0", "t2", "t3"], object)
+    frames = {n: true_boxes_2d(n).replace(track_id=swapped) for n in range(2, COUNT)}
+    found = judge(frames, images={"switch_gain": 1e9, "max_gap_s": 0.1}).defects
+    assert [(item.rule_id, item.frame_id, item.box) for item in found] == [
+        ("ANNO047", "000002", CAR),
+        ("ANNO047", "000002", OTHER_CAR),
+    ]
+    assert found[0].what.endswith("; the one that covers it has the track 't0'")
+
+
+def test_a_box_in_space_that_is_wrong_by_itself_says_nothing_about_the_image():
+    behind = change(true_boxes(2), VAN, center_m=[-20.0, 8.0, 1.1], track_id="t3")
+    assert "image_box" not in {item.shape for item in judge({}, boxes={2: behind}).defects}
+
+
+def test_a_camera_that_does_not_see_the_box_in_space_is_told():
+    turned = make_transform(rotation_about_z(np.pi), [0.0, 0.0, 0.0])
+
+    def frames(number, is_gold):
+        camera = street_camera()
+        rear = replace(camera.sensor, ego_from_sensor=turned @ camera.sensor.ego_from_sensor)
+        return replace(frame_with_camera(number, is_gold), camera=replace(camera, sensor=rear))
+
+    found = judge({}, frames=frames).defects
+    assert {item.rule_id for item in found} == {"ANNO047"}
+    assert all("is not seen (IoU 0.00)" in item.what for item in found)
 
 
 def test_of_hidden_objects_only_what_shows_must_lie_in_the_projection():
@@ -211,9 +233,9 @@ def test_cameras_with_distortion_are_not_projected_into():
         bent = replace(camera, sensor=replace(camera.sensor, distortion=np.array([0.1, 0.0])))
         return replace(frame_with_camera(number, is_gold), camera=bent)
 
-    behind = change(true_boxes(2), VAN, center_m=[-20.0, 8.0, 1.1])
-    found = judge({}, boxes={2: behind}, frames=frames).defects
-    assert "image_box" not in {item.shape for item in found}
+    away = {2: moved(2, PEDESTRIAN, 60.0)}
+    assert judge(away, images={"min_track_iou": 0.0}).counts == {"ANNO047": 1}
+    assert judge(away, images={"min_track_iou": 0.0}, frames=frames).counts == {}
 
 
 def test_exchanged_tracks_in_images_are_one_defect():

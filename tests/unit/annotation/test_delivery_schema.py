@@ -12,6 +12,7 @@ import pytest
 
 from admlops.annotation.definition import load_definition
 from admlops.annotation.delivery_schema import make_delivery_schema
+from admlops.annotation.image_labels import make_coco_task
 from admlops.annotation.projects import make_cvat_labels, make_openlabel_project
 from admlops.formats.openlabel.reader import read_openlabel
 from admlops.formats.openlabel.writer import write_openlabel
@@ -188,3 +189,17 @@ def test_our_reader_takes_the_project(tmp_path: Path) -> None:
     file.write_text(json.dumps(make_openlabel_project(DEFINITION)))
     read = read_openlabel(file)
     assert len(read.frames) == 0
+
+
+def test_the_shapes_of_the_definition_are_those_of_the_tools():
+    def types(*shapes):
+        return {item["type"] for item in make_cvat_labels(DEFINITION.replace(shapes=shapes))[:-1]}
+
+    assert types("space_box") == {"cuboid"}
+    assert types("image_box") == {"rectangle"}
+    assert types("space_box", "image_box") == {"any"}
+    task = make_coco_task(DEFINITION, [("images/camera_front/000000.png", 640, 480)])
+    assert task["images"] == [
+        {"id": 1, "file_name": "images/camera_front/000000.png", "width": 640, "height": 480}
+    ]
+    assert [item["name"] for item in task["categories"]] == [*DEFINITION.category_names, "ignore"]

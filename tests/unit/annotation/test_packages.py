@@ -23,6 +23,7 @@ from admlops.annotation.package import (
     pack_zip,
     write_package,
 )
+from admlops.annotation.package_exchange import frames_of
 from admlops.errors import DataError
 from admlops.files import digest_file
 from admlops.formats.cvat.writer import write_cvat
@@ -32,6 +33,7 @@ from admlops.formats.openlabel.reader import read_openlabel
 from admlops.formats.openlabel.writer import write_openlabel
 from admlops.formats.pcd import decode_pcd, encode_pcd
 from admlops.lake.predictions import write_predictions
+from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey
 
@@ -103,6 +105,35 @@ def test_names_of_sensors_do_not_lead_out_of_the_package(tmp_path):
     (image,) = (tmp_path / "p" / "images").rglob("*.jpg")
     assert image.read_bytes() == b"\xff\xd8"
     assert {path.name for path in tmp_path.iterdir()} == {"p"}
+
+
+def test_images_of_all_cameras_are_sent(tmp_path):
+    front, rear = (
+        CameraImage(CalibratedSensor(name, "camera", np.eye(4)), name.encode(), 40, 30)
+        for name in ("front", "rear")
+    )
+    dataset = Dataset.create(str(tmp_path / "lake"))
+    packed = package_key(1).frames[0]
+    seen = replace(street_frame(0), key=packed.key, camera=front, other_cameras=(rear,))
+    dataset.append([seen])
+    ((_, frame),) = frames_of(dataset, [packed], camera=True)
+    assert [image.encoded for image in frame.cameras] == [b"front", b"rear"]
+    ((_, bare),) = frames_of(dataset, [packed])
+    assert [image.encoded for image in bare.cameras] == [b"", b""]
+
+
+def test_a_package_for_coco_lists_its_images(tmp_path):
+    sensors = [CalibratedSensor(name, "camera", np.eye(4)) for name in ("front", "rear/left")]
+    front, rear = (CameraImage(sensor, b"\x89PNG", 40, 30) for sensor in sensors)
+    seen = replace(street_frame(0), camera=front, other_cameras=(rear,))
+    formats = DEFINITION.acceptance.replace(formats=["coco"]).model_dump()
+    definition = DEFINITION.replace(shapes=["image_box"], acceptance=formats)
+    key = package_key(1)
+    write_package(tmp_path, key, [(key.frames[0], seen, None)], PackageContents(definition))
+    content = json.loads((tmp_path / "coco.json").read_text())
+    names = [image["file_name"] for image in content["images"]]
+    assert names == ["images/front/000000.png", "images/rear_left/000000.png"]
+    assert all((tmp_path / name).is_file() for name in names)
 
 
 def test_nothing_in_a_package_tells_what_is_gold(tmp_path):

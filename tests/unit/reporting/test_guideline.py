@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,6 +16,7 @@ from admlops.reporting.example_pictures import draw_example
 from admlops.reporting.guideline import CHAPTERS, Evidence, collect_evidence, render_guideline
 from admlops.reporting.schematics import draw_conventions, draw_rules
 from admlops.structures.boxes import Boxes
+from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
 EGO_FROM_CAMERA = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1.0]])
@@ -121,6 +123,39 @@ def test_a_definition_alone_makes_a_guideline_too() -> None:
     assert "&lt;i&gt;" in text
     assert "No counts are required." in text
     assert "Name a dataset for examples." in text
+
+
+def test_what_is_drawn_in_images_is_told_where_it_is_asked_for() -> None:
+    asked = DEFINITION.acceptance.replace(formats=["coco", "bdd100k"]).model_dump()
+    limits = DEFINITION.rules.replace(min_height_px=17).model_dump()
+    images = DEFINITION.replace(shapes=["image_box"], acceptance=asked, rules=limits)
+    both = images.replace(shapes=["space_box", "image_box"])
+    only, all_of_it, space = (
+        " ".join(Page(render_guideline(item, Evidence())).words.split())
+        for item in (images, both, DEFINITION)
+    )
+    for words in (only, all_of_it):
+        assert "at least 17 px high" in words
+        assert "0.7 in images" in words
+        assert "COCO or BDD100K" in words
+        assert "coco.json" in words
+    assert "lidar points of this sweep" not in only
+    assert "lidar points of this sweep" in all_of_it
+    assert "have the same track id" in all_of_it
+    assert "px high" not in space
+
+
+def test_the_box_in_the_image_is_shown_beside_the_one_in_space() -> None:
+    frame = make_frame()
+    assert frame.boxes is not None
+    named = frame.boxes.replace(track_id=np.array(["7", "8", "9"], dtype=object))
+    in_image = Boxes2d.make([[120.0, 80.0, 200.0, 130.0]] * 2, ["car"] * 2, track_id=["7", "5"])
+    without = draw_example(replace(frame, boxes=named), 0)
+    shown = draw_example(replace(frame, boxes=named, boxes_2d=in_image), 0)
+    assert shown != without
+    assert draw_example(replace(frame, boxes=named, boxes_2d=in_image), 1) == draw_example(
+        replace(frame, boxes=named), 1
+    )
 
 
 def decode(uri: str) -> Image.Image:
