@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -320,7 +321,8 @@ def _predict_cloud(cloud: Path, model: Path | None, config: PredictConfig) -> Sc
 
 
 def _table(boxes: Boxes, title: str) -> Table:
-    table = Table(title=f"{len(boxes)} boxes in {title} (ego frame)")
+    heading = f"{len(boxes)} boxes in {title} (ego frame)"
+    table = Table(title=heading, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in ("category", "score", "x m", "y m", "z m", "length", "width", "height", "yaw rad"):
         table.add_column(name, justify="left" if name == "category" else "right")
     for category, score, row in zip(boxes.category, boxes.score, boxes.as_7(), strict=True):

@@ -1,9 +1,11 @@
 """The steps train, predict and join: artifacts, refusals, shards and a single cloud."""
 
 import shutil
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from admlops.detection.config import BackboneConfig, NeckConfig, PillarEncoderConfig
 from admlops.detection.presets import small_detector
@@ -16,10 +18,12 @@ from admlops.steps.predict import (
     PredictConfig,
     PredictInputs,
     PredictOutputs,
+    _table,
     predict,
 )
 from admlops.steps.shards import WHOLE, list_shards
 from admlops.steps.train import TrainConfig, TrainInputs, TrainOutputs, train
+from admlops.structures.boxes import Boxes
 from admlops.structures.manifest import Manifest
 
 
@@ -233,3 +237,14 @@ def test_a_quote_in_the_name_of_a_split_is_no_sql(dataset_file, model, tmp_path)
             PredictOutputs(tmp_path / "p"),
             PredictConfig(split="x' OR 'a' = 'a"),
         )
+
+
+def test_boxes_of_a_cloud_fit_a_narrow_terminal():
+    far = ([[-60.25, -20.5, -0.15]], [[12.1, 2.8, 3.5]], [-3.05])
+    boxes = Boxes.make(*far, ["person_sitting"], score=[0.5])
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(_table(boxes, "000042.bin"))
+    row = console.export_text().splitlines()[-2]
+    assert " ".join(row.split()) == (
+        "person_sitting 0.50 -60.25 -20.50 -0.15 12.10 2.80 3.50 -3.05"
+    )
