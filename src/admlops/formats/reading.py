@@ -49,8 +49,10 @@ class FrameReading:
 
     def result(self, frame: Frame | None) -> ReadResult:
         """Return the frame, unless an error was found."""
-        is_refused = any(finding.rule.severity == "error" for finding in self.findings)
-        return ReadResult(None if is_refused else frame, tuple(self.findings), self.mapped)
+        findings = tuple(self.findings)
+        if frame is None or any(finding.rule.severity == "error" for finding in findings):
+            return ReadResult(None, findings)  # nor do its boxes count among those that came in
+        return ReadResult(frame, findings, self.mapped)
 
     def bytes_of(self, path: Path) -> bytes | None:
         """Return what a file holds, or None with a finding."""

@@ -39,7 +39,7 @@ class ReadResult:
     Attributes:
         frame: None where a rule of severity "error" fired.
         findings: everything that was found.
-        mapped: what became of the categories of its boxes.
+        mapped: what became of the categories of its boxes; empty where it is left out.
     """
 
     frame: Frame | None

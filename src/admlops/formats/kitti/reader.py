@@ -62,8 +62,9 @@ def read_frame(files: FrameFiles, categories: CategoryTable) -> ReadResult:
     read = _FrameReader(files, categories)
     frame = read.frame()
     findings = tuple(read.findings)
-    is_refused = any(finding.rule.severity == "error" for finding in findings)
-    return ReadResult(None if is_refused else frame, findings, read.mapped)
+    if frame is None or any(finding.rule.severity == "error" for finding in findings):
+        return ReadResult(None, findings)
+    return ReadResult(frame, findings, read.mapped)
 
 
 class _FrameReader:

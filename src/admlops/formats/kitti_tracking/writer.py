@@ -1,10 +1,12 @@
 """Writes scenes as KITTI tracking sequences.
 
 What the format cannot hold is lost: times (ten frames make a second), velocities, other attributes
-than the truncation level, cameras but two. Frames without a lidar sweep cannot be written.
+than the truncation level, cameras but the front one. A share of truncation becomes a level: 1 up to
+one half, 2 beyond. Frames without a lidar sweep cannot be written.
 """
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,7 +75,7 @@ def _write_sequence(folder: Path, name: str, frames: list[Frame]) -> None:
 def _rows(number: int, frame: Frame) -> str:
     """Return the label rows of one frame; ignore regions come last, as track -1."""
     boxes = frame.boxes if frame.boxes is not None else Boxes.empty()
-    levels = [json.loads(text or "{}").get(LEVEL, 0) for text in boxes.attributes]
+    levels = [_level(boxes, row) for row in range(len(boxes))]
     written = label_rows(
         boxes.replace(truncation=np.array(levels, dtype=np.float64)),
         None if frame.camera is None else frame.camera.ignore_regions_px,
@@ -86,3 +88,12 @@ def _rows(number: int, frame: Frame) -> str:
         kind, truncation, rest = line.split(" ", 2)
         lines.append(f"{number} {track} {kind} {float(truncation):.0f} {rest}\n")
     return "".join(lines)
+
+
+def _level(boxes: Boxes, row: int) -> int:
+    """Return how far a box is cut by the image's edge; -1 where that is not known."""
+    text, share = str(boxes.attributes[row]), float(boxes.truncation[row])
+    level = json.loads(text).get(LEVEL) if text else None
+    if level in (1, 2):
+        return int(level)
+    return -1 if math.isnan(share) else math.ceil(2 * min(max(share, 0.0), 1.0))

@@ -60,6 +60,13 @@ def test_the_real_video_has_all_its_boxes_and_tracks(real_data):
     assert np.diff([frame.key.timestamp_ns for frame in frames]).min() == 200_000_000
 
 
+def test_boxes_of_a_frame_that_is_left_out_are_not_counted(real_data):
+    """The second image of the sample is not there."""
+    _, results = read(real_data / "bdd100k")
+    assert [result.frame is None for result in results] == [False, True]
+    assert [result.mapped.total() for result in results] == [len(results[0].frame.boxes_2d), 0]
+
+
 def test_predictions_are_passed_over(real_data):
     source, _ = read(real_data / "bdd100k_video_eval")
     assert len(source) == 202

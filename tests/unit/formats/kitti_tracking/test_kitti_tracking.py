@@ -1,7 +1,9 @@
 """KITTI tracking: the real sequence, a round trip, and damaged files."""
 
+import json
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,6 +121,21 @@ class TestRoundTrip:
             np.testing.assert_allclose(
                 after.boxes.box2d_px, before.boxes.box2d_px, atol=1e-5, equal_nan=True
             )
+
+    def test_truncation_is_a_level(self, tmp_path):
+        """A share becomes a level, and what nobody judged stays unknown."""
+        nothing = SceneGroup(num_scenes=0, frames_per_scene=1)
+        group = SceneGroup(num_scenes=1, frames_per_scene=1)
+        (frame,) = simulate(WorldConfig(seed=3, train=group, val=nothing, pool=nothing))
+        boxes = frame.boxes.select(np.zeros(6, dtype=np.int64)).replace(
+            truncation=np.array([0.0, 0.5, 0.51, 1.0, np.nan, np.nan]),
+            attributes=np.array([""] * 5 + ['{"truncation_level": 2}'], dtype=object),
+        )
+        write_sequences(tmp_path, [[replace(frame, boxes=boxes)]])
+        found = read(tmp_path)[1][0].frame.boxes
+        levels = [json.loads(text or "{}").get("truncation_level") for text in found.attributes]
+        assert levels == [None, 1, 2, 2, None, 2]
+        assert np.isnan(found.truncation).tolist() == [False, True, True, True, True, True]
 
     def test_poses_by_hand(self):
         """Three metres east and four north, turned by 0.3 rad, on the equator."""
