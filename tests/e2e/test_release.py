@@ -29,7 +29,7 @@ from admlops.recordings.config import RecordingConfig
 from admlops.recordings.recorder import record_scenes
 from admlops.recordings.source import RecordingSource
 from admlops.serving.bucket_store import open_store
-from admlops.serving.client import predict_cloud, served_release
+from admlops.serving.client import ServedDetector, predict_cloud, served_release
 from admlops.serving.embedded import EmbeddedTriton
 from admlops.serving.golden import largest_difference, read_goldens, require_equal
 from admlops.serving.loader import main as loader_main
@@ -219,6 +219,8 @@ def test_triton_answers_as_this_process_does(published, server, predictor):
         answered = predict_cloud(server.grpc_url, frame.lidar.points)
         assert len(expected) > 5
         assert largest_difference(expected, answered) < 1e-3
+        elsewhere = ServedDetector(server.grpc_url)(frame.points_in_ego())
+        assert largest_difference(expected, elsewhere) < 0.02  # points change pillars by rounding
     served = served_release(f"grpc://{server.grpc_url}")
     assert (served.release_id, served.categories) == (published.first, small_detector().categories)
     np.testing.assert_array_equal(served.ego_from_lidar, make_frame(0).lidar.sensor.ego_from_sensor)

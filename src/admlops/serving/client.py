@@ -16,6 +16,9 @@ from admlops.structures.boxes import Boxes
 
 _CONFIG_TIMEOUT_S = 5.0
 
+_SAME_PLACE = 1e-9
+"""Calibrations that differ less are one; points then stay as they are, to the last bit."""
+
 
 def predict_cloud(url: str, points: NDArray[np.float32], timeout_s: float = 30.0) -> Boxes:
     """Return the boxes that a server finds in one cloud.
@@ -105,8 +108,20 @@ class ServedDetector:
             DataError: the array is no cloud.
             ServiceError: the server cannot be reached, or refused.
         """
-        cloud = check_points(points_in_ego)
-        return predict_cloud(self.url, transform_cloud(self._lidar_from_ego, cloud))
+        return self.detect(points_in_ego, np.eye(4))
+
+    def detect(self, points: NDArray[np.float32], ego_from_sensor: NDArray[np.float64]) -> Boxes:
+        """Return the boxes in (N, 4) points of a sensor, moved to where the release's lidar is.
+
+        Raises:
+            DataError: the array is no cloud.
+            ServiceError: the server cannot be reached, or refused.
+        """
+        cloud = check_points(points)
+        lidar_from_sensor = self._lidar_from_ego @ ego_from_sensor
+        if not np.allclose(lidar_from_sensor, np.eye(4), rtol=0, atol=_SAME_PLACE):
+            cloud = transform_cloud(lidar_from_sensor, cloud)
+        return predict_cloud(self.url, cloud)
 
 
 def _connect(tritonclient: Any, url: str) -> Any:  # noqa: ANN401 - the client's own types

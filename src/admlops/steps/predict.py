@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from admlops.structures.boxes import Boxes
 from admlops.structures.frame import Frame, FrameKey
 from admlops.structures.manifest import MANIFEST_FILE, PREDICTIONS_FILE, Manifest
 from admlops.training.threads import sleep_while_waiting
+
+if TYPE_CHECKING:
+    from admlops.serving.client import ServedDetector
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class PredictConfig(Config):
     """Added to the z of a single cloud that is in the lidar's frame: its height above ground."""
     url: str = ""
     """A Triton server's gRPC address, which clouds are sent to instead: a single one, or those of a
-    dataset whose lidar is mounted as the release says; the model is what was published."""
+    dataset, moved to where the release's lidar is; the model is what was published."""
 
 
 def predict(inputs: PredictInputs, outputs: PredictOutputs, config: PredictConfig) -> Scores:
@@ -257,7 +260,9 @@ class _Found:
 def _detector(model: Path, config: PredictConfig) -> Callable[[Frame], _Found]:
     """Return what finds the boxes of a frame with a lidar sweep: a network here, or a server's."""
     if config.url:
-        return partial(_ask_server, config)
+        from admlops.serving.client import ServedDetector
+
+        return partial(_ask_server, ServedDetector(config.url), config.score_threshold or 0.0)
     predictor = load_predictor(model, config)
 
     def detect(frame: Frame) -> _Found:
@@ -268,14 +273,11 @@ def _detector(model: Path, config: PredictConfig) -> Callable[[Frame], _Found]:
     return detect
 
 
-def _ask_server(config: PredictConfig, frame: Frame) -> _Found:
-    from admlops.serving.client import predict_cloud
-
+def _ask_server(server: "ServedDetector", score_threshold: float, frame: Frame) -> _Found:
     assert frame.lidar is not None  # noqa: S101 - frames without were refused
     points = frame.lidar.points
-    boxes = predict_cloud(config.url, points)
-    boxes = boxes.select(boxes.score >= (config.score_threshold or 0.0))
-    return _Found(boxes, len(points) - _num_finite(points))
+    boxes = server.detect(points, frame.lidar.sensor.ego_from_sensor)
+    return _Found(boxes.select(boxes.score >= score_threshold), len(points) - _num_finite(points))
 
 
 def _require_plain(config: PredictConfig) -> None:
