@@ -27,7 +27,7 @@ JOBS = f"/apis/trainer.kubeflow.org/v1alpha1/namespaces/{NAMESPACE}/trainjobs"
 PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 DROP = "drop the connection"
 GONE = "somebody deletes it"
-Step = dict[str, Any] | str | int | None
+Step = dict[str, Any] | str | int | Callable[[], None] | None
 
 
 def condition(kind: str, reason: str = "", message: str = "") -> dict[str, Any]:
@@ -41,7 +41,8 @@ class Cluster:
 
     Attributes:
         steps: what each look at a job finds, the last one for good: a condition, None while it
-            runs, a status code to refuse with, `DROP` or `GONE`.
+            runs, a status code to refuse with, `DROP` or `GONE`; or what happens then to a job
+            that runs.
         refusals: status code and message by method and path.
         logs: time and text of each line, by pod.
         on_create: called with each job that is created.
@@ -154,6 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(404, f"trainjobs {name!r} not found")
         if isinstance(step, int):
             raise _RefusedError(step, "not now")
+        if callable(step):
+            step = step()
         status = {"conditions": [step]} if step else {}
         return self.cluster.jobs[name] | {"status": status}
 
