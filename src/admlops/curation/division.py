@@ -20,6 +20,7 @@ from admlops.curation.splitting import (
 from admlops.curation.verification import LEAKS, verify_splits
 from admlops.errors import DataError
 from admlops.lake.store import Dataset
+from admlops.likeness.looks import find_alike
 from admlops.structures.frame import FrameKey
 
 _NO_PAYLOAD = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -150,6 +151,7 @@ def _places(dataset: Dataset, rule: SplitRule, unit: NDArray[np.int64]) -> Frame
         position_m=np.where(unknown[:, None], math.nan, poses[:, :2, 3]),
         sensor=number_values(digests),
         location=number_values(locations) if rule.by_location else nothing,
+        look=find_alike(dataset, rule.look_alike) if rule.look_alike is not None else nothing,
         descriptors=vectors,
     )
 

@@ -29,6 +29,7 @@ class FramePlaces:
         position_m: (N, 2) float64, x y in that frame; NaN where the source has no pose.
         sensor: (N,) int64, number of the sensor data; -1 where there is none.
         location: (N,) int64, number of the location; -1 where it is unknown or does not matter.
+        look: (N,) int64, number of the frames that look the same; -1 where it does not matter.
         descriptors: (N, D) standardized embedding; D is 0 where none is compared.
     """
 
@@ -39,6 +40,7 @@ class FramePlaces:
     position_m: NDArray[np.float64]
     sensor: NDArray[np.int64]
     location: NDArray[np.int64]
+    look: NDArray[np.int64]
     descriptors: NDArray[np.float64]
 
 
@@ -88,6 +90,7 @@ def _find_pairs(places: FramePlaces, reach: Reach) -> Mapping[str, Pairs]:
     found = {
         "same_data": same_value(places.sensor, places.unit),
         "same_location": same_value(places.location, places.unit),
+        "same_look": same_value(places.look, places.unit),
     }
     if reach.gap_ns:
         found["near_in_time"] = near_in_time(places, reach.gap_ns)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from admlops.config import Config
+from admlops.likeness.duplicates import DuplicateRule
 
 FREE = -1
 """Stands for a unit or group that is in no split yet."""
@@ -41,6 +42,9 @@ class SplitRule(Config):
     within a log where no place is named; not where every scene starts at zero."""
     by_location: bool = False
     """Whether all frames of one place belong together."""
+    look_alike: DuplicateRule | None = None
+    """When frames look alike, by thumbnails of image and cloud; None looks at nothing. Every front
+    image and cloud is read."""
     embedding: str = ""
     """Embedding by which near duplicates are found; empty for none."""
     near_duplicate: float = Field(default=0.05, ge=0)

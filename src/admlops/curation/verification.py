@@ -67,7 +67,10 @@ def find_leaks(
     rows = np.array([row for row, name in enumerate(splits) if name], np.int64)
     split = np.array([names[splits[row]] for row in rows], np.int64)
     own = FramePlaces(**{item.name: getattr(places, item.name)[rows] for item in fields(places)})
-    found = {"same_location": _same_location(own, split)}
+    found = {
+        "same_location": _same_value(own.location, split),
+        "same_look": _same_value(own.look, split),
+    }
     if reach.gap_ns:
         found["near_in_time"] = _near_in_time(own, split, reach.gap_ns)
     if reach.distance_m:
@@ -80,10 +83,10 @@ def find_leaks(
     }
 
 
-def _same_location(places: FramePlaces, split: Rows) -> Leaks:
-    order = np.lexsort([split, places.location])
+def _same_value(values: Rows, split: Rows) -> Leaks:
+    order = np.lexsort([split, values])
     first, second = order[:-1], order[1:]
-    leaks = (places.location[first] == places.location[second]) & (places.location[first] >= 0)
+    leaks = (values[first] == values[second]) & (values[first] >= 0)
     leaks &= split[first] != split[second]
     return zip(first[leaks].tolist(), second[leaks].tolist(), strict=True)
 

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from admlops.errors import DataError
 from admlops.lake.store import ITERATE_FRAMES, Dataset
-from admlops.likeness.duplicates import NO_SENSOR, Looks, pack_bits
+from admlops.likeness.duplicates import (
+    NO_SENSOR,
+    DuplicateRule,
+    Looks,
+    find_duplicates,
+    pack_bits,
+)
 from admlops.likeness.thumbnails import (
     THUMBNAIL_BITS,
     cloud_thumbnail,
@@ -21,6 +27,22 @@ from admlops.structures.frame import Frame
 IMAGE_WIDTH_PX = 640
 """Narrower, two encodings of one image begin to differ."""
 _MAX_THREADS = 8
+
+
+def find_alike(dataset: Dataset, rule: DuplicateRule) -> NDArray[np.int64]:
+    """Return (num_frames,) the row that each row looks like, its own where it repeats none.
+
+    The earliest by log, scene and time is the one that others repeat.
+
+    Raises:
+        DataError: the dataset cannot be read.
+    """
+    keys = dataset.keys()
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+    repeated, _ = find_duplicates(read_looks(dataset, order), rule)
+    first = np.empty(len(keys), np.int64)
+    first[order] = order[repeated]
+    return first
 
 
 def read_looks(dataset: Dataset, rows: Sequence[int] | NDArray[np.int64]) -> Looks:

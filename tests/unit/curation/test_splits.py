@@ -28,6 +28,7 @@ def places(unit, **columns):
         "position_m": np.full((count, 2), np.nan),
         "sensor": np.arange(count),
         "location": np.full(count, -1),
+        "look": np.full(count, -1),
         "descriptors": np.empty((count, 0)),
     }
     given_columns = {name: np.asarray(column) for name, column in columns.items()}

@@ -21,6 +21,7 @@ def make_places(rng, count):
         position_m=np.where(unknown, np.nan, rng.uniform(0, 8, (count, 2))),
         sensor=np.full(count, -1),
         location=rng.integers(-1, 12, count),
+        look=rng.integers(-1, 12, count),
         descriptors=np.where(unknown[::-1], np.nan, rng.uniform(0, 3, (count, 2))),
     )
 
@@ -39,6 +40,7 @@ def every_pair(places):
         "near_in_time": same(places.log) & (gap <= REACH.gap_ns),
         "near_in_space": same(places.space) & (apart(places.position_m) <= REACH.distance_m),
         "same_location": same(places.location) & (places.location >= 0),
+        "same_look": same(places.look) & (places.look >= 0),
         "look_alike": apart(places.descriptors) < REACH.descriptor,
     }
 
@@ -68,4 +70,7 @@ def test_groups_that_are_not_cut_never_leak(seed, count):
 def test_what_is_not_asked_for_is_not_looked_for():
     places = make_places(np.random.default_rng(0), 20)
     splits = ["train", "val"] * 10
-    assert find_leaks(places, splits, Reach(0, 0.0, 0.0)).keys() == {"same_location"}
+    assert find_leaks(places, splits, Reach(0, 0.0, 0.0)).keys() == {
+        "same_location",
+        "same_look",
+    }

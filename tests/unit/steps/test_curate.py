@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import zlib
 
@@ -117,6 +118,7 @@ def test_copies_and_revisited_places_stay_together(tmp_path):
     assert report["split"]["joined"] == {
         "same_data": 1,
         "same_location": 0,
+        "same_look": 0,
         "near_in_time": 0,
         "near_in_space": 1,
     }
@@ -289,6 +291,35 @@ def test_near_duplicates_by_embedding_stay_together(tmp_path):
     scores, report, _ = run(tmp_path, "lake", split={"embedding": "detector"})
     assert report["split"]["joined"]["look_alike"] == 1
     assert scores["split_groups"] == 3
+
+
+def test_scenes_that_look_alike_stay_together_and_leak_where_they_were_put_apart(tmp_path):
+    """The street of scene 0 was recorded again for scene 3: other noise, and no common pose."""
+
+    def street(scene, index):
+        place = scene % 3 + 10 * index
+        points = np.random.default_rng(place).uniform(-39, 39, (80, 4))
+        points[:, 2] = 1.0
+        points += np.random.default_rng(scene).normal(0.0, 1e-3, points.shape)
+        return LidarSweep(SENSOR, points.astype(np.float32))
+
+    def frames(**changes):
+        return [
+            make_frame("log", scene, index, lidar=street(scene, index), **changes)
+            for scene in range(4)
+            for index in range(2)
+        ]
+
+    make_dataset(tmp_path, "lake", frames())
+    _, report, dataset = run(tmp_path, "lake", split={"look_alike": {}})
+    assert report["split"]["joined"]["same_look"] == 1
+    found = dict(splits_of(dataset))
+    assert found["scene-00"] == found["scene-03"]
+    apart = frames(split="train")
+    apart[-2:] = [dataclasses.replace(frame, split="val") for frame in apart[-2:]]
+    make_dataset(tmp_path, "apart", apart)
+    with pytest.raises(DataError, match=r"SPLIT009.*log/scene-00 and log/scene-03"):
+        run(tmp_path, "apart", split={"look_alike": {}})
 
 
 def test_one_scene_cannot_be_divided_but_its_frames_can(tmp_path):
