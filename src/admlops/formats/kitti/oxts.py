@@ -11,6 +11,9 @@ EARTH_RADIUS_M = 6_378_137.0
 NUM_VALUES = 30
 """Values of a row: latitude, longitude, altitude, roll, pitch, yaw, velocities and so on."""
 
+_LIMITS = {"latitude": 89.0, "longitude": 361.0, "altitude": 1e5}
+"""Degrees, degrees and metres that no place on a map of the roads goes beyond."""
+
 
 def parse_oxts(content: bytes) -> NDArray[np.float64]:
     """Return (N, 30) rows of a file.
@@ -28,8 +31,9 @@ def parse_oxts(content: bytes) -> NDArray[np.float64]:
             raise ValueError(f"line {number} holds something that is not a number") from None
         if len(values) != NUM_VALUES or not np.isfinite(values).all():
             raise ValueError(f"line {number} is not {NUM_VALUES} finite numbers")
-        if not abs(values[0]) < 89.0:
-            raise ValueError(f"line {number} has latitude {values[0]:g}")
+        for (name, limit), value in zip(_LIMITS.items(), values, strict=False):
+            if not abs(value) < limit:
+                raise ValueError(f"line {number} has {name} {value:g}")
         rows.append(values)
     return np.array(rows, dtype=np.float64).reshape(-1, NUM_VALUES)
 

@@ -32,6 +32,8 @@ from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
 
 NS_PER_FRAME = 100_000_000
+LATEST_YEAR = 2262
+"""In which nanoseconds since 1970 leave 64 bits."""
 _DEPTHS = ("", "*/", "*/*/")
 
 
@@ -218,6 +220,8 @@ def _time_ns(text: str) -> int:
     """Return nanoseconds since 1970 of "2011-09-26 13:02:25.964389445", taken as UTC."""
     whole, _, fraction = text.partition(".")
     moment = datetime.strptime(whole, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    if not 1970 <= moment.year < LATEST_YEAR:
+        raise ValueError(f"{text!r} is not between 1970 and {LATEST_YEAR}")
     return int(moment.timestamp()) * 1_000_000_000 + int(f"{fraction:0<9.9}" if fraction else 0)
 
 

@@ -122,7 +122,9 @@ def test_a_whole_drive_by_hand(drive):
         ),
         ("velodyne_points/timestamps.txt", "yesterday", "READ012"),
         ("velodyne_points/timestamps.txt", "2011-09-26 13:02:25.0", "READ012"),
+        ("velodyne_points/timestamps.txt", "9999-09-26 13:02:25.0\n" * 2, "READ012"),
         ("oxts/data/0000000000.txt", "1 2 3", "READ012"),
+        ("oxts/data/0000000000.txt", "0 1e308 100" + " 0" * 27, "READ012"),
         ("velodyne_points/data/0000000000.bin", "odd", "READ002"),
     ],
 )

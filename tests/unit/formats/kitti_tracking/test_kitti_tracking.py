@@ -195,5 +195,8 @@ class TestDamage:
     def test_rows_must_begin_with_numbers(self):
         with pytest.raises(ValueError, match="line 2"):
             parse_sequence(b"\n0 Car 1", "0001")
-        with pytest.raises(ValueError, match="latitude"):
-            parse_oxts(b" ".join([b"90"] + [b"0"] * 29))
+        for place, name in ((0, "latitude"), (1, "longitude"), (2, "altitude")):
+            row = [b"0"] * 30
+            row[place] = b"1e6"
+            with pytest.raises(ValueError, match=f"line 1 has {name} 1e\\+06"):
+                parse_oxts(b" ".join(row))
