@@ -49,14 +49,20 @@ class _Misfit:
 
 @dataclass(frozen=True, slots=True)
 class ImageTrackRules:
-    """What tracks in images are held against."""
+    """What tracks in images are held against.
+
+    Attributes:
+        limits: of boxes in images.
+        lasting: attributes that have one value over a track.
+    """
 
     limits: ImageLimits
+    lasting: tuple[str, ...] = ()
 
     def find_defects(self, frames: Sequence[DeliveredFrame[Boxes2d]]) -> list[Defect]:
         """Return the defects of a scene's tracks, camera by camera; frames have rising times."""
         cameras = sorted({str(name) for frame in frames for name in frame.boxes.camera})
-        limits = IdentityLimits(self.limits.max_gap_s, self.limits.switch_gain)
+        limits = IdentityLimits(self.limits.max_gap_s, self.limits.switch_gain, self.lasting)
         defects: list[Defect] = []
         for camera in cameras:
             boxes = (box for frame in frames for box in _of_camera(frame, camera))

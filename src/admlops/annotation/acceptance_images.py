@@ -1,4 +1,4 @@
-"""Single boxes in images against the definition, their image and each other: ANNO041 to ANNO043."""
+"""Single boxes in images against the definition, their image and each other: ANNO041, ANNO042."""
 
 import re
 from collections.abc import Iterator
@@ -45,7 +45,6 @@ class ImageBoxRules:
         rows = np.flatnonzero(usable)
         defects += self._unknown_cameras(boxes, frame)
         defects += self._outside(boxes, rows, image_sizes_px(boxes, frame))
-        defects += self._low(boxes, rows)
         defects += self._doubles(boxes, rows)
         return defects
 
@@ -66,16 +65,6 @@ class ImageBoxRules:
             what = f"{over[index]:.0f} px beyond the image of {size_px[index, 0]:.0f} x "
             what += f"{size_px[index, 1]:.0f} px"
             yield box_defect("ANNO042", boxes, index, what)
-
-    def _low(self, boxes: Boxes2d, rows: NDArray[np.int64]) -> Iterator[Defect]:
-        definition = self.definition
-        least = {name: definition.min_height_of(name) for name in definition.category_names}
-        height_px = boxes.box2d_px[:, 3] - boxes.box2d_px[:, 1]
-        for index in rows.tolist():
-            needed = least.get(str(boxes.category[index]), 0.0)
-            if height_px[index] < needed:
-                what = f"{height_px[index]:.0f} px high, labelled from {needed:g} px"
-                yield box_defect("ANNO043", boxes, index, what)
 
     def _doubles(self, boxes: Boxes2d, rows: NDArray[np.int64]) -> Iterator[Defect]:
         edges, category, camera = boxes.box2d_px[rows], boxes.category[rows], boxes.camera[rows]

@@ -85,7 +85,9 @@ class SpaceRules:
         self._definition = definition
         self._config = config
         self._geometry = GeometryRules(definition, config.geometry)
-        self._tracks = SpaceTrackRules(config.tracks, definition.rules.size_is_constant)
+        self._tracks = SpaceTrackRules(
+            config.tracks, definition.rules.size_is_constant, definition.lasting_attributes
+        )
         names = definition.category_names
         self.gold = GoldCheck(
             SpaceComparison(
@@ -141,7 +143,7 @@ class ImageRules:
         self._definition = definition
         self._config = config
         self._single = ImageBoxRules(definition, config.images)
-        self._tracks = ImageTrackRules(config.images)
+        self._tracks = ImageTrackRules(config.images, definition.lasting_attributes)
         names = definition.category_names
         self.gold = GoldCheck(
             ImageComparison(

@@ -32,14 +32,21 @@ class SpaceBox(TrackedBox):
 
 @dataclass(frozen=True, slots=True)
 class SpaceTrackRules:
-    """What tracks in space are held against."""
+    """What tracks in space are held against.
+
+    Attributes:
+        limits: of tracks.
+        size_is_constant: whether rigid objects keep one size.
+        lasting: attributes that have one value over a track.
+    """
 
     limits: TrackLimits
     size_is_constant: bool = True
+    lasting: tuple[str, ...] = ()
 
     def find_defects(self, frames: Sequence[DeliveredFrame[Boxes]]) -> list[Defect]:
         """Return the defects of a scene's tracks; frames have rising times."""
-        limits = IdentityLimits(self.limits.max_gap_s, self.limits.switch_gain_m)
+        limits = IdentityLimits(self.limits.max_gap_s, self.limits.switch_gain_m, self.lasting)
         found = identify((box for frame in frames for box in _in_global_frame(frame)), limits)
         defects = list(found.defects)
         for track, boxes in found.tracks.items():

@@ -1,4 +1,4 @@
-"""Tracks over the frames of a scene, in space and in images: ANNO032, ANNO033 and ANNO035."""
+"""Tracks over the frames of a scene, both shapes: ANNO008, ANNO032, ANNO033 and ANNO035."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.annotation.acceptance_defects import Defect, box_defect
+from admlops.annotation.definition_check import parse_attributes
 from admlops.structures.box_table import BoxTable
 
 
@@ -59,10 +60,12 @@ class IdentityLimits:
         max_gap_s: boxes that are farther apart in time are not compared.
         switch_gain: how much nearer both tracks must come when their ids are exchanged, in units
             of their boxes.
+        lasting: attributes that have one value over a track.
     """
 
     max_gap_s: float
     switch_gain: float
+    lasting: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ def identify(boxes: Iterable[BoxT], limits: IdentityLimits) -> Identities[BoxT]:
         defects.append(defect)
     for track, members in tracks.items():
         defects += _changed_categories(track, members)
+        for name in limits.lasting:
+            defects += _changed_attributes(track, members, name)
     return Identities(tracks, frozenset(switched), defects)
 
 
@@ -111,6 +116,22 @@ def _changed_categories(track: str, boxes: Sequence[TrackedBox]) -> Iterator[Def
             what = f"track {track!r} is a {box.category} here, a {usual} in "
             what += f"{counts[usual]} of {len(boxes)} frames"
             yield box.defect("ANNO032", what)
+
+
+def _changed_attributes(track: str, boxes: Sequence[TrackedBox], name: str) -> Iterator[Defect]:
+    """Yield the boxes whose answer is not the one that most boxes of the track have."""
+    given = [
+        (box, values[name])
+        for box in boxes
+        if name in (values := parse_attributes(str(box.boxes.attributes[box.row])) or {})
+    ]
+    if not given:
+        return
+    usual = Counter(repr(value) for _, value in given).most_common(1)[0][0]
+    for box, value in given:
+        if repr(value) != usual:
+            what = f"{name!r} of track {track!r} is {value!r:.60}, else {usual:.60}"
+            yield box.defect("ANNO008", what)
 
 
 def _switches(

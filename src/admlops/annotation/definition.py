@@ -99,6 +99,11 @@ class DatasetDefinition(Config):
         return tuple(item.name for item in self.categories if item.is_vulnerable)
 
     @property
+    def lasting_attributes(self) -> tuple[str, ...]:
+        """Names of the attributes that have one value over a track."""
+        return tuple(item.name for item in self.attributes if not item.is_mutable)
+
+    @property
     def title(self) -> str:
         """Name and version, for headings and messages."""
         return f"{self.name} {self.version}"

@@ -1,4 +1,4 @@
-"""Labels against the definition of their dataset: ANNO001 to ANNO010."""
+"""Labels against the definition of their dataset: ANNO001 to ANNO010, and ANNO043."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,6 +13,7 @@ from admlops.annotation.automatic import AUTOMATIC_ATTRIBUTES
 from admlops.annotation.definition import DatasetDefinition
 from admlops.annotation.labelling_rules import AttributeDefinition
 from admlops.checks.findings import FindingLog
+from admlops.structures.box_table import BoxTable
 from admlops.structures.boxes import NUM_POINTS_UNKNOWN, Boxes
 from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import Frame
@@ -58,11 +59,12 @@ class BoxRules:
         return sorted(defects, key=lambda item: (item.index, item.rule_id, item.what))
 
     def find_defects_2d(self, boxes: Boxes2d) -> list[BoxDefect]:
-        """Return what is wrong with the categories and attributes of boxes in images."""
+        """Return what is wrong with boxes in images: categories, attributes and least height."""
         known = self._known(boxes.category)
         defects = [
             *self._unknown_categories(boxes.category, known),
             *self._attribute_defects(boxes.category, boxes.attributes, known),
+            *self._low(boxes, known),
         ]
         return sorted(defects, key=lambda item: (item.index, item.rule_id, item.what))
 
@@ -143,6 +145,13 @@ class BoxRules:
             what = f"{range_m[index]:.1f} m away; labels end at {limit_m[index]:g} m"
             yield BoxDefect("ANNO007", index, what)
 
+    def _low(self, boxes: Boxes2d, known: NDArray[np.bool_]) -> Iterator[BoxDefect]:
+        needed = self._per_box(boxes, self.definition.min_height_of)
+        height_px = boxes.box2d_px[:, 3] - boxes.box2d_px[:, 1]
+        for index in np.flatnonzero(known & (height_px < needed)).tolist():
+            what = f"{height_px[index]:.0f} px high, labelled from {needed[index]:g} px"
+            yield BoxDefect("ANNO043", index, what)
+
     @cached_property
     def _spans_m(self) -> dict[str, NDArray[np.float64]]:
         """Least and greatest length, width and height (3, 2) of categories that have them."""
@@ -152,7 +161,7 @@ class BoxRules:
             if item.size is not None
         }
 
-    def _per_box(self, boxes: Boxes, of: Callable[[str], float]) -> NDArray[np.float64]:
+    def _per_box(self, boxes: BoxTable, of: Callable[[str], float]) -> NDArray[np.float64]:
         """Return (N,) a category's number for every box; 0 for categories not known."""
         numbers = {name: float(of(name)) for name in self.definition.category_names}
         return np.array([numbers.get(str(name), 0.0) for name in boxes.category])
@@ -185,6 +194,7 @@ class DefinitionCheck:
             self.num_boxes += len(frame.boxes_2d)
             defects = self._rules.find_defects_2d(frame.boxes_2d)
             self._report(frame, "2D box", frame.boxes_2d, defects)
+            self._look_at_tracks(frame, frame.boxes_2d)
 
     def _report(
         self, frame: Frame, noun: str, boxes: Boxes | Boxes2d, defects: list[BoxDefect]
@@ -203,8 +213,8 @@ class DefinitionCheck:
             what = f"no sensor {', '.join(missing)}; sensors are {found}"
             self.log.add("ANNO010", str(frame.key), what)
 
-    def _look_at_tracks(self, frame: Frame, boxes: Boxes) -> None:
-        lasting = [item.name for item in self.definition.attributes if not item.is_mutable]
+    def _look_at_tracks(self, frame: Frame, boxes: Boxes | Boxes2d) -> None:
+        lasting = self.definition.lasting_attributes
         if not lasting:
             return
         for index in np.flatnonzero((boxes.track_id != "") & (boxes.attributes != "")).tolist():

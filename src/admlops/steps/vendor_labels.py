@@ -75,12 +75,6 @@ class JudgedDelivery:
         """Flat figures."""
         acceptance = self.acceptance
         agreement, agreement_2d = acceptance.agreement, acceptance.agreement_2d
-        in_images = {
-            "num_delivered_boxes_2d": float(acceptance.num_boxes_2d),
-            "gold_recall_2d": agreement_2d.recall,
-            "gold_precision_2d": agreement_2d.precision,
-            "gold_iou_2d": agreement_2d.mean_iou,
-        }
         scores = {
             "accepted": float(acceptance.accepted),
             "num_frames": float(acceptance.num_frames),
@@ -93,7 +87,13 @@ class JudgedDelivery:
             "gold_precision": agreement.precision,
             "gold_iou": agreement.mean_iou,
         }
-        return scores | (in_images if acceptance.num_boxes_2d else {})
+        if acceptance.num_boxes_2d:
+            scores["num_delivered_boxes_2d"] = float(acceptance.num_boxes_2d)
+        if agreement_2d.num_frames:
+            scores["gold_recall_2d"] = agreement_2d.recall
+            scores["gold_precision_2d"] = agreement_2d.precision
+            scores["gold_iou_2d"] = agreement_2d.mean_iou
+        return scores
 
 
 def judge_vendor(task: VendorTask, vendor: VendorAnnotator) -> JudgedDelivery:

@@ -209,6 +209,17 @@ def test_a_box_on_its_object_is_not_moved_onto_what_stands_beside_it():
     assert rules_of(judge({2: without(2, OTHER_CAR)})) == {}  # the pedestrian is 0.15 m beside it
 
 
+def test_answers_that_do_not_change_are_one_for_a_track():
+    answers = [
+        '{"emergency": false, "motion": "moving"}',
+        '{"emergency": true, "motion": "moving"}',
+    ]
+    boxes = {n: renamed(n, CAR, "car", answers[n == 3]) for n in range(COUNT)}
+    (found,) = judge(boxes).defects
+    assert (found.rule_id, found.frame_id, found.box) == ("ANNO008", "000003", CAR)
+    assert found.what == "'emergency' of track 't0' is True, else False"
+
+
 def test_exchanged_tracks_are_one_defect():
     frames = {
         n: change(true_boxes(n), OTHER_CAR, center_m=true_boxes(n).center_m[CAR] + [1.0, -2.4, 0])

@@ -122,6 +122,7 @@ def test_a_careful_delivery_in_images_is_accepted():
         (renamed(2, CAR, "car", "{}"), "ANNO004", CAR),
         (change(true_boxes_2d(2), CAR, camera="camera_rear"), "ANNO041", CAR),
         (cut_at_border(2, CAR, 30.0), "ANNO042", CAR),
+        (renamed(2, CAR, "car", '{"motion": "up"}'), "ANNO003", CAR),
         (doubled(2, CAR), "ANNO024", 4),
         (doubled(2, CAR, "t0", away=ASIDE), "ANNO035", 4),
         (renamed(2, VAN, "car"), "ANNO032", VAN),
@@ -236,6 +237,16 @@ def test_cameras_with_distortion_are_not_projected_into():
     away = {2: moved(2, PEDESTRIAN, 60.0)}
     assert judge(away, images={"min_track_iou": 0.0}).counts == {"ANNO047": 1}
     assert judge(away, images={"min_track_iou": 0.0}, frames=frames).counts == {}
+
+
+def test_answers_in_images_that_do_not_change_are_one_for_a_track():
+    answers = [
+        '{"emergency": false, "motion": "moving"}',
+        '{"emergency": true, "motion": "moving"}',
+    ]
+    frames = {n: renamed(n, CAR, "car", answers[n == 3]) for n in range(COUNT)}
+    (found,) = judge(frames).defects
+    assert (found.rule_id, found.frame_id, found.box) == ("ANNO008", "000003", CAR)
 
 
 def test_exchanged_tracks_in_images_are_one_defect():

@@ -138,6 +138,14 @@ def test_boxes_in_images_have_categories_and_attributes() -> None:
     assert dict(log.counts) == {"ANNO003": 1, "ANNO001": 1}
 
 
+def test_boxes_in_images_are_as_high_as_the_definition_asks() -> None:
+    limits = DEFINITION.rules.replace(min_height_px=10).model_dump()
+    boxes = Boxes2d.make([[0, 0, 9, 9], [0, 0, 9, 10], [0, 0, np.nan, 5]], ["car", "car", "bus"])
+    found = BoxRules(DEFINITION.replace(rules=limits)).find_defects_2d(boxes)
+    low = [(item.index, item.what) for item in found if item.rule_id == "ANNO043"]
+    assert low == [(0, "9 px high, labelled from 10 px")]
+
+
 def test_empty_boxes_are_fine() -> None:
     assert BoxRules(DEFINITION).find_defects(Boxes.empty()) == []
 
