@@ -112,8 +112,11 @@ def render_analysis(analysis: Analysis, pictures: Sequence[tuple[str, str]] = ()
         ("scenes", f"{counts.num_scenes:,}", ""),
         ("boxes", f"{counts.num_boxes:,}", ""),
         *([("boxes in images", f"{counts.num_boxes_2d:,}", "")] if counts.num_boxes_2d else []),
-        ("repeated frames", f"{repeats.total.num_repeats:,}", ""),
-        *([("leaks between splits", f"{repeats.num_leaks:,}", "bad")] if repeats.leaks else []),
+        (
+            f"repeated ({repeats.num_leaks:,} leaks)" if repeats.leaks else "repeated frames",
+            f"{repeats.total.num_repeats:,}",
+            "bad" if repeats.leaks else "",
+        ),
         ("requirement met", f"{analysis.coverage.share_met:.0%}", ""),
     ]
     return render_page(
