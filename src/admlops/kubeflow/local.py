@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -29,7 +30,7 @@ _CHANNEL = "pipelinechannel--"
 EARLIER = "baseline_"
 """Begins the names of a report's figures that are of the first of two rounds."""
 _CACHED = re.compile(r"Task \S+ cache hit")
-_NOISE = re.compile(r"^\s*(\{|\}|\"|\]|\[KFP Executor|$)")
+_NOISE = re.compile(r"^\s*(\{|\}|\"|\]|\[KFP Executor|Cleaned up workspace|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,6 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
         ServiceError: a task failed; names the task, its error line and the log.
     """
     pipeline = load_pipeline(name)
-    local.init(
-        runner=local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(home / "runs"),
-        enable_caching=cache,
-        cache_root=str(home / "cache"),
-    )
     log_path = home / "logs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
     arguments = pipeline_arguments(pipeline, recipe)
@@ -78,7 +73,7 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     with log_path.open("w") as log, make_progress(name, num_tasks, console) as progress:
         relay = Relay(log, progress)
         try:
-            with redirect_stdout(relay), _logging_to(relay), _child_environment():
+            with redirect_stdout(relay), _logging_to(relay), _runner(home, cache):
                 task = pipeline(**arguments)
         except RuntimeError as error:
             message = f"{name}: {relay.explain()}; the whole log is {log_path}"
@@ -154,9 +149,25 @@ def _logging_to(relay: "Relay") -> Iterator[None]:
 
 
 @contextmanager
-def _child_environment() -> Iterator[None]:
+def _runner(home: Path, cache: bool) -> Iterator[None]:
+    """Set KFP's runner up; what it and its tasks leave among temporary files goes with the run."""
+    scratch = tempfile.TemporaryDirectory(prefix="admlops-run-", ignore_cleanup_errors=True)
+    with scratch as folder, _child_environment(folder):
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(home / "runs"),
+            workspace_root=f"{folder}/workspace",
+            enable_caching=cache,
+            cache_root=str(home / "cache"),
+        )
+        yield
+
+
+@contextmanager
+def _child_environment(temporary: str) -> Iterator[None]:
     """Make children write progress bars (they see a pipe, not a terminal) and run our Python."""
     wanted = {
+        "TMPDIR": temporary,
         "TTY_COMPATIBLE": "1",
         "COLUMNS": "100",
         "PYTHONUNBUFFERED": "1",
