@@ -16,6 +16,14 @@ def relay() -> tuple[Relay, io.StringIO, io.StringIO]:
     return Relay(log, make_progress("p", 2, Console(file=screen))), log, screen
 
 
+def test_what_tells_nothing_is_logged_and_not_shown_beside_the_bar() -> None:
+    log, progress = io.StringIO(), make_progress("p", 2, Console(file=io.StringIO()))
+    taken = Relay(log, progress)
+    taken.write("epoch 3\nCleaned up workspace: /tmp/kfp-workspace-1\n")
+    assert "kfp-workspace-1" in log.getvalue()
+    assert progress.tasks[0].fields["line"] == "epoch 3"
+
+
 def test_tasks_advance_the_bar_and_everything_is_logged() -> None:
     taken, log, screen = relay()
     text = (
