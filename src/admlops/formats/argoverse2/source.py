@@ -6,6 +6,7 @@ that at their own exposure, seen from the ego frame of the sweep.
 Source: Wilson et al., "Argoverse 2", NeurIPS Datasets and Benchmarks 2021, and the user guide.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
@@ -110,13 +111,12 @@ class Argoverse2Source:
         if not logs:
             raise DataError(f"{root}: no Argoverse 2 log; none has 'sensors/lidar' and calibration")
         self._files = [
-            file
+            log / "sensors" / "lidar" / f"{time_ns}.feather"
             for log in logs
-            for file in sorted((log / "sensors" / "lidar").glob("*.feather"))
-            if file.stem.isdigit()
+            for time_ns in _list_times(str(log / "sensors" / "lidar"), "feather")
         ]
         self._log = Latest(self._read_log)
-        self._images = Latest(_list_images, num_kept=16)
+        self._images = Latest(_list_times, num_kept=16)
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""
@@ -225,5 +225,7 @@ def _exposed(
     return replace(sensor, ego_from_sensor=moved @ sensor.ego_from_sensor)
 
 
-def _list_images(folder: str) -> list[int]:
-    return sorted(int(file.stem) for file in Path(folder).glob("*.jpg") if file.stem.isdigit())
+def _list_times(folder: str, suffix: str = "jpg") -> list[int]:
+    """Return the times that files of a folder are named after, in their order."""
+    stems = (file.stem for file in Path(folder).glob(f"*.{suffix}"))
+    return sorted(int(stem) for stem in stems if re.fullmatch("0|[1-9][0-9]{0,18}", stem))
