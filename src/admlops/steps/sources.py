@@ -62,9 +62,13 @@ def find_format(root: Path) -> str:
     fitting = [name for name, module in FORMATS.items() if import_module(module).looks_like(root)]
     if len(fitting) == 1:
         return fitting[0]
-    known = ", ".join(fitting or FORMATS)
-    reason = "fits more than one format" if fitting else "is in no format that can be read"
-    raise DataError(f"{root}: {reason}; name one with `format`: {known}")
+    if fitting:
+        named = ", ".join(fitting)
+        raise DataError(f"{root}: fits more than one format; name one with `format`: {named}")
+    raise DataError(
+        f"{root}: is in no format that can be read; give the folder that holds the whole dataset, "
+        f"not one in it, or name its format to learn what it lacks: {', '.join(FORMATS)}"
+    )
 
 
 def is_data(file: Path) -> bool:
