@@ -139,8 +139,13 @@ class _Judge:
     def __post_init__(self) -> None:
         self.space = ShapeJudge(SpaceRules(self.definition, self.config))
         self.images = ShapeJudge(ImageRules(self.definition, self.config))
-        shows_parts = self.definition.rules.occluded == "visible_part"
-        self._agreement = AgreementRules(self.config.images.min_space_iou, shows_parts)
+        definition = self.definition
+        needed = "image_box" in definition.shapes
+        self._agreement = AgreementRules(
+            self.config.images.min_space_iou,
+            definition.rules.occluded == "visible_part",
+            {name: definition.min_height_of(name) for name in definition.category_names if needed},
+        )
 
     def look(self, packed: PackedFrame, frame: Frame) -> None:
         """Hold what was delivered for one frame against the rules."""

@@ -177,4 +177,10 @@ DELIVERY_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "The boxes of an object in space and in an image have one category",
         "Decide the category, and give it to both boxes",
     ),
+    (
+        "ANNO049",
+        "warning",
+        "An object that is labelled in space and shows wholly in an image has a box there",
+        "Draw the box, unless the object is hidden from the camera",
+    ),
 )

@@ -140,7 +140,7 @@ def test_each_defect_in_an_image_breaks_exactly_its_rule(boxes_2d, rule, box):
 @pytest.mark.parametrize(
     ("boxes_2d", "rule", "box"),
     [
-        (true_boxes_2d(2).select([0, 1, 3]), "ANNO036", None),
+        (change(true_boxes_2d(2), CAR, camera="").select([0, 1, 3]), "ANNO036", None),
         (doubled(2, PEDESTRIAN, away=ASIDE), "ANNO037", 4),
         (renamed(2, CAR, "van"), "ANNO038", CAR),
         (moved(2, PEDESTRIAN, 6.0), "ANNO039", PEDESTRIAN),
@@ -149,7 +149,8 @@ def test_each_defect_in_an_image_breaks_exactly_its_rule(boxes_2d, rule, box):
 def test_each_defect_in_a_gold_image_breaks_exactly_its_rule(boxes_2d, rule, box):
     acceptance = judge({2: boxes_2d}, gold=(2,), images={"min_space_iou": 0.0})
     found = {(item.rule_id, item.frame_id, item.box) for item in acceptance.defects}
-    assert found == {(rule, "000002", box)}
+    told_by_space = {("ANNO049", "000002", None)} if rule == "ANNO036" else set()
+    assert found == {(rule, "000002", box)} | told_by_space
     assert [check.name[:10] for check in acceptance.failed if "gold" in check.name]
     assert acceptance.agreement.recall == 1.0
 
@@ -199,6 +200,20 @@ def test_exchanged_names_in_space_and_in_images_are_told_once():
         ("ANNO047", "000002", OTHER_CAR),
     ]
     assert found[0].what.endswith("; the one that covers it has the track 't0'")
+
+
+def test_an_object_in_space_that_shows_in_an_image_must_have_a_box_there():
+    without = {2: true_boxes_2d(2).select([0, 1, 3])}
+    (found,) = judge(without).defects
+    assert (found.rule_id, found.frame_id, found.box) == ("ANNO049", "000002", None)
+    assert found.what.startswith("the pedestrian of track 't2' has no box here")
+    assert found.box_px == pytest.approx(true_boxes_2d(2).box2d_px[PEDESTRIAN])
+    hidden = change(true_boxes(2), PEDESTRIAN, occlusion=2)
+    assert judge(without, boxes={2: hidden}).counts == {}
+    in_space = DEFINITION.replace(shapes=["space_box"])
+    assert judge(without, definition=in_space).counts == {}
+    high = DEFINITION.replace(rules=DEFINITION.rules.replace(min_height_px=48.0).model_dump())
+    assert "ANNO049" not in judge(without, definition=high).counts
 
 
 def test_a_box_in_space_that_is_wrong_by_itself_says_nothing_about_the_image():
@@ -316,10 +331,13 @@ def test_boxes_unlike_their_category_are_told():
     odd = change(odd, PEDESTRIAN, box2d_px=[left, top, left + 8.0 * (bottom - top), bottom])
     frames = {n: true_boxes_2d(n).replace(track_id=[""] * 4) for n in range(COUNT)}
     frames[2] = odd.replace(track_id=[""] * 4)
-    (found,) = judge(frames, outliers={"min_boxes": 5}).defects
+    only = DEFINITION.replace(shapes=["image_box"])
+    (found,) = judge(frames, boxes={}, definition=only, outliers={"min_boxes": 5}).defects
     assert (found.rule_id, found.frame_id, found.box) == ("ANNO044", "000002", PEDESTRIAN)
     assert "width by height 8 of a pedestrian, usually 0." in found.what
-    assert judge(frames).counts == {}  # too few boxes to tell what is usual
+    assert (
+        judge(frames, boxes={}, definition=only).counts == {}
+    )  # too few boxes to tell what is usual
 
 
 def test_sizes_in_space_are_compared_where_the_definition_has_none():
