@@ -25,6 +25,15 @@ from admlops.structures.frame import FrameKey
 
 _NO_PAYLOAD = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """SHA-256 of nothing: the digest of frames without sensor data."""
+_SETTINGS = {
+    "same_data": "no setting",
+    "same_location": "split.by_location",
+    "same_look": "split.look_alike",
+    "near_in_time": "split.gap_s",
+    "near_in_space": "split.near_m",
+    "look_alike": "split.near_duplicate",
+}
+"""Reasons that join scenes, and what sets each."""
 
 
 def divide_dataset(dataset: Dataset, rule: SplitRule) -> tuple[Dataset, dict[str, Any]]:
@@ -75,10 +84,12 @@ def _refuse_one_group(
     dataset: Dataset, groups: NDArray[np.int64], pairs: Mapping[str, int]
 ) -> None:
     if len(np.unique(groups)) < 2:
-        reasons = ", ".join(f"{name} ({count} pairs)" for name, count in pairs.items() if count)
+        reasons = ", ".join(
+            f"{name} ({count} pairs; {_SETTINGS[name]})" for name, count in pairs.items() if count
+        )
         raise DataError(
             f"{dataset.reference}: all {len(groups)} scenes belong together and cannot be divided; "
-            f"they are joined by {reasons}. Relax the setting behind that reason"
+            f"they are joined by {reasons}. Relax the setting that is named"
         )
 
 

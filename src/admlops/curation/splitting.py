@@ -20,7 +20,7 @@ class SplitRule(Config):
     """How frames are divided."""
 
     shares: dict[str, float] = Field(
-        default_factory=lambda: {"train": 0.7, "val": 0.15, "test": 0.15}, min_length=1
+        default_factory=lambda: {"train": 0.7, "val": 0.15, "test": 0.15}, min_length=2
     )
     """Share of the data that each split gets; they are scaled to a sum of 1."""
     condition: str = "is_keyframe"

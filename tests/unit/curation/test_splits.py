@@ -42,7 +42,7 @@ def test_units_are_connected_through_others():
 def test_each_reason_joins_units_and_is_counted():
     groups, pairs = group_units(places([0, 1, 2], sensor=[7, 8, 7]), NO_REACH)
     assert groups.tolist() == [0, 1, 0]
-    assert pairs == {"same_data": 1, "same_location": 0}
+    assert pairs == {"same_data": 1, "same_location": 0, "same_look": 0}
     groups, pairs = group_units(places([0, 1, 2], location=[-1, 3, 3]), NO_REACH)
     assert groups.tolist() == [0, 1, 1]
     assert pairs["same_location"] == 1
@@ -160,7 +160,15 @@ def test_unlabelled_frames_beside_another_split_than_the_first_are_told():
     ]
 
 
-@pytest.mark.parametrize("shares", [{"train": 0.0}, {"": 1.0}, {"pool": 0.5, "train": 0.5}, {}])
-def test_wrong_shares_are_refused(shares):
-    with pytest.raises(ConfigError):
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"train": 0.0, "val": 1.0}, "positive"),
+        ({"": 0.5, "val": 0.5}, "named splits"),
+        ({"pool": 0.5, "train": 0.5}, "'pool' cannot be one"),
+        ({"train": 0.8}, "at least 2 items"),
+    ],
+)
+def test_wrong_shares_are_refused(shares, message):
+    with pytest.raises(ConfigError, match=message):
         SplitRule.parse({"shares": shares})

@@ -497,5 +497,5 @@ def test_scenes_that_all_start_at_zero_are_told_apart_or_refused(tmp_path):
     make_dataset(tmp_path, "lake", scenes(range(4), global_from_ego=place))
     scores, _, _ = run(tmp_path, "lake", split={})
     assert scores["split_groups"] == 4
-    with pytest.raises(DataError, match=r"all 4 scenes belong together.*near_in_space \(3 pairs\)"):
+    with pytest.raises(DataError, match=r"all 4 .*near_in_space \(3 pairs; split.near_m\)"):
         run(tmp_path, "lake", split={"keep": False, "one_frame_per_log": True})
