@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import signal
 import sys
 import types
 import typing
@@ -339,6 +340,7 @@ def serve(
     """Start the embedded Triton server on a release and serve until interrupted."""
     from admlops.serving.server import running_release, serve_release
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as by Ctrl-C, nothing is left
     if cloud is None:
         serve_release(releases, release or None, ports or (8000, 8001, 8002))
         return

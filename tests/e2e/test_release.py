@@ -4,8 +4,13 @@ One release is made and served once for the whole file.
 """
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -329,6 +334,23 @@ def test_a_truncated_file_is_refused_before_it_is_sent(tmp_path):
 def test_serving_changes_no_file_of_the_release(published, server):
     predict_cloud(server.grpc_url, make_cloud(2))
     require_intact(published.store.path(published.first))
+
+
+def test_a_served_release_ends_cleanly_when_it_is_told_to(published, tmp_path):
+    command = [sys.executable, "-c", "from admlops.cli import main; main()", "serve"]
+    command += ["--releases", str(published.store.root), "--ports", "0", "0", "0"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **streams) as process:
+        lines = list(takewhile(lambda line: line != "Ctrl-C stops it.\n", process.stdout))
+        url = next(line.split()[1] for line in lines if line.startswith("gRPC"))
+        predict_cloud(url, make_cloud(1))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+        assert process.stderr.read() == "stopping\n"
+    with pytest.raises(ServiceError):
+        predict_cloud(url, make_cloud(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_release_runs_where_it_was_copied(published, tmp_path):
