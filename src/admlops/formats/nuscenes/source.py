@@ -189,7 +189,8 @@ class NuscenesSource:
             reading.note("READ002", path, f"{len(content)} bytes")
             return None
         points = np.frombuffer(content, "<f4").reshape(-1, _FLOATS_PER_POINT)[:, :4].copy()
-        points[:, 3] /= 255.0
+        with np.errstate(invalid="ignore"):  # what is no number is found below
+            points[:, 3] /= 255.0
         return reading.points(points, path)
 
     def _file(self, name: str, reading: FrameReading) -> Path | None:

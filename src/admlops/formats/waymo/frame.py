@@ -1,6 +1,8 @@
 """One Waymo frame, from the message of a record to the structures."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +24,7 @@ from admlops.formats.waymo.labels import read_boxes, read_boxes_2d
 from admlops.formats.waymo.range_image import LidarCalibration, points_of
 from admlops.formats.waymo.wire import BrokenMessageError, Message
 from admlops.geometry.boxes import count_points_in_boxes
+from admlops.geometry.pose import invert
 from admlops.structures.boxes import Boxes
 from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import CalibratedSensor, CameraImage, Frame, FrameKey, LidarSweep
@@ -37,7 +40,7 @@ _CONTEXT, _TIME_US, _POSE, _IMAGES, _LASERS, _LASER_LABELS = 1, 2, 3, 4, 5, 6
 _NO_LABEL_ZONES, _CAMERA_LABELS = 7, 8
 _CONTEXT_NAME, _STATS = 1, 4
 _OBJECT_COUNTS, _STATS_TAGS = 1, {"time": 2, "location": 3, "weather": 4}
-_NAME, _IMAGE = 1, 2
+_NAME, _IMAGE, _IMAGE_POSE = 1, 2, 3
 _FIRST_RETURN, _SECOND_RETURN = 2, 3
 _RANGE_IMAGE, _RANGE_IMAGE_POSES = 2, 4
 
@@ -76,7 +79,7 @@ class FrameDecoder:
         lidars = self._part("READ005", lambda: read_lidars(self._context))
         if pose is None or cameras is None or lidars is None:
             return None
-        images = self._images(cameras)
+        images = self._images(cameras, pose)
         cloud = self._part("READ002", lambda: self._cloud(lidars, pose))
         if cloud is None:
             return None
@@ -129,8 +132,14 @@ class FrameDecoder:
         wanted = {"all": set(CAMERAS.values()), "front": {FRONT}, "none": set[str]()}
         return wanted[self._options.cameras]
 
-    def _images(self, cameras: dict[str, Camera]) -> dict[str, CameraImage]:
-        """Return the wanted images by camera, in the order of Waymo's numbers."""
+    def _images(
+        self, cameras: dict[str, Camera], global_from_ego: NDArray[np.float64]
+    ) -> dict[str, CameraImage]:
+        """Return the wanted images by camera, in the order of Waymo's numbers.
+
+        The vehicle drove on between the frame's pose and an exposure, so the camera stands where
+        it was at its own, seen from the ego frame of the frame's pose.
+        """
         images = {}
         for item in sorted(self._message.messages(_IMAGES), key=lambda item: item.integer(_NAME)):
             name = CAMERAS.get(item.integer(_NAME), "")
@@ -140,8 +149,11 @@ class FrameDecoder:
                 self._reading.note("READ005", self._where, f"{name} has no calibration")
                 continue
             image = self._image(bytes(item.payload(_IMAGE)), cameras[name])
-            if image is not None:
-                images[name] = image
+            read = partial(_exposed_pose, item, name, global_from_ego)
+            exposed = self._part("READ012", read)
+            if image is not None and exposed is not None:
+                moved = invert(global_from_ego) @ exposed @ image.sensor.ego_from_sensor
+                images[name] = replace(image, sensor=replace(image.sensor, ego_from_sensor=moved))
         return images
 
     def _image(self, encoded: bytes, camera: Camera) -> CameraImage | None:
@@ -193,3 +205,12 @@ class FrameDecoder:
         if holds_unlabelled or _NO_LABEL_ZONES in self._message:
             tags.add(NO_LABEL_ZONE_TAG)
         return tuple(sorted(tags))
+
+
+def _exposed_pose(
+    image: Message, name: str, global_from_ego: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the vehicle's pose at an image's exposure; the frame's where none is given."""
+    if _IMAGE_POSE not in image:
+        return global_from_ego
+    return read_transform(image.message(_IMAGE_POSE), f"{name}'s pose")

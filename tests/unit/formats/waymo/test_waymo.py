@@ -35,7 +35,7 @@ from admlops.formats.waymo.source import open_folder
 from admlops.formats.waymo.tfrecord import index_records, masked_crc32c
 from admlops.formats.waymo.wire import BrokenMessageError, Message
 from admlops.geometry.camera import project_points
-from admlops.geometry.pose import invert, transform_points
+from admlops.geometry.pose import invert, make_transform, transform_points
 from admlops.simulation.config import LidarConfig, SceneGroup, WorldConfig
 from admlops.simulation.world import simulate
 from admlops.steps.sources import find_format
@@ -295,6 +295,15 @@ class TestFrame:
             0,
         ]
 
+    def test_a_camera_stands_where_it_was_when_it_exposed(self, tmp_path):
+        message = small_frame()
+        driven = POSE @ make_transform(np.eye(3), [0.5, 0.0, 0.0])  # half a metre ahead
+        set_transform(message.images[1].pose, driven)
+        write_records(tmp_path / "a.tfrecord", [message.SerializeToString()])
+        front, front_left = (image.sensor for image in read(tmp_path)[0].frame.cameras)
+        np.testing.assert_allclose(front.ego_from_sensor[:3, 3], [1.6, 0.1, 2.1])
+        np.testing.assert_allclose(front_left.ego_from_sensor[:3, 3], [2.1, 0.1, 2.1])
+
     def test_boxes_with_speed_in_the_ego_frame(self, segment):
         boxes = read(segment)[0].frame.boxes
         np.testing.assert_allclose(boxes.as_7(), [[10.0, 1.0, 1.0, 4.0, 2.0, 1.5, 0.3]])
@@ -398,6 +407,7 @@ class TestDamage:
         [
             (change_pose, "READ012"),
             (lambda frame: frame.ClearField("pose"), "READ012"),
+            (lambda frame: frame.images[0].pose.transform.append(1.0), "READ012"),
             (lambda frame: frame.context.ClearField("name"), "READ012"),
             (lambda frame: frame.ClearField("timestamp_micros"), "READ012"),
             (lambda frame: frame.context.camera_calibrations[0].ClearField("intrinsic"), "READ005"),
