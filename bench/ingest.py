@@ -137,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_templates(root / "theirs", True)
             seconds = create_data(python, root / "theirs", given.full, root / "mmdet3d")
             theirs = given.full / seconds
-            source = f"{seconds:.1f} s for the same {given.full} frames; the starts of both included"
+            source = (
+                f"{seconds:.1f} s for the same {given.full} frames; the starts of both included"
+            )
         for is_full, sizes in ((True, [given.full]), (False, given.sizes.split(","))):
             templates = root / f"templates_{is_full}"
             write_templates(templates, is_full)

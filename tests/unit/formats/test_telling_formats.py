@@ -1,6 +1,5 @@
 """Formats whose folders resemble each other are told apart, and options hold in each."""
 
-
 import pytest
 
 from admlops.errors import DataError
