@@ -130,8 +130,8 @@ def _instances(
     unknown = sorted(set(boxes.category) - label_of.keys())
     if unknown:
         raise DataError(
-            f"categories {', '.join(unknown)} are none of {', '.join(label_of)}; name them among the "
-            "classes, or select the other boxes of each frame before"
+            f"categories {', '.join(unknown)} are none of {', '.join(label_of)}; name them among "
+            "the classes, or select the other boxes of each frame before"
         )
     rows_7 = boxes.as_7()
     rows_7[:, :3] += level_from_ego[:3, 3]
