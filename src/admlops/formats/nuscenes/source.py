@@ -193,7 +193,10 @@ class NuscenesSource:
             points[:, 3] /= 255.0
         return reading.points(points, path)
 
-    def _file(self, name: str, reading: FrameReading) -> Path | None:
+    def _file(self, name: str | None, reading: FrameReading) -> Path | None:
+        if not name:
+            reading.note("READ006", self._version, "a row of sample_data names no file")
+            return None
         if Path(name).is_absolute() or ".." in Path(name).parts:
             reading.note("READ006", self._version, f"the file name {name!r:.80} leads elsewhere")
             return None

@@ -283,6 +283,10 @@ def damage(root, table, change):
     return {finding.rule.rule_id for finding in found}, source
 
 
+def first_image(rows):
+    return next(row for row in rows if "CAM_FRONT" in row["filename"])
+
+
 @pytest.mark.parametrize(
     ("table", "change", "rule"),
     [
@@ -295,6 +299,7 @@ def damage(root, table, change):
         ("sample_annotation", lambda rows: rows[0].update(rotation=[0, 0]), "READ006"),
         ("sample_data", lambda rows: rows[0].update(filename="../../secret"), "READ006"),
         ("sample_data", lambda rows: rows[0].update(filename="samples/absent"), "READ001"),
+        ("sample_data", lambda rows: first_image(rows).update(filename=None), "READ006"),
         ("sample_data", lambda rows: rows.append(rows[0] | {"token": "b"}), "READ008"),
     ],
 )
