@@ -41,7 +41,7 @@ def predict_cloud(url: str, points: NDArray[np.float32], timeout_s: float = 30.0
         try:
             answer = connection.infer(ENSEMBLE, [tensor], client_timeout=timeout_s)
         except tritonclient.InferenceServerException as error:
-            raise ServiceError(f"Triton at {url}: {ENSEMBLE} failed: {error.message()}") from error
+            raise _explain(url, f"{ENSEMBLE} failed", error) from error
         return arrays_to_boxes({name: answer.as_numpy(name) for name in (BOXES, SCORES, LABELS)})
 
 
@@ -71,7 +71,7 @@ def served_release(url: str) -> ServedRelease:
         try:
             answer = connection.get_model_config(ENSEMBLE, client_timeout=_CONFIG_TIMEOUT_S)
         except tritonclient.InferenceServerException as error:
-            raise ServiceError(f"Triton at {url}: no release: {error.message()}") from error
+            raise _explain(url, "no release", error) from error
     told = {name: value.string_value for name, value in answer.config.parameters.items()}
     try:
         ego_from_lidar = np.array(json.loads(told[MOUNTING]), dtype=np.float64).reshape(4, 4)
@@ -126,6 +126,12 @@ class ServedDetector:
 
 def _connect(tritonclient: Any, url: str) -> Any:  # noqa: ANN401 - the client's own types
     return tritonclient.InferenceServerClient(url.rpartition("://")[2].rstrip("/"))
+
+
+def _explain(url: str, what: str, error: Any) -> ServiceError:  # noqa: ANN401 - the client's own types
+    is_absent = str(error.status()).endswith("UNAVAILABLE")
+    remedy = "; is `admlops serve` running there, or is the address another?" if is_absent else ""
+    return ServiceError(f"Triton at {url}: {what}: {error.message()}{remedy}")
 
 
 def _import_client() -> Any:  # noqa: ANN401 - a module
