@@ -42,7 +42,7 @@ def test_drives_become_accepted_labels_after_a_rejection(tmp_path: Path) -> None
     assert run.report is not None
     page = run.report.read_text()
     assert page.index(">rejected<") < page.index(">accepted<", page.index(">rejected<"))
-    assert "1 of 1 recordings are good enough" in page
+    assert "1 of 1 recording was good enough" in page
 
 
 def test_real_frames_go_through_all_stages(real_data: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -85,6 +85,7 @@ def test_buffers_are_clean_between_calls():
 
 
 @settings(max_examples=50, deadline=None)
+@example(np.float32([[0.0, -1.65e-8, 0.0, 0.0]]))
 @given(
     hnp.arrays(
         np.float32,
@@ -101,8 +102,8 @@ def test_kept_points_lie_in_their_cell_and_each_pillar_has_one(points):
     assert set(pillars.point_pillar.tolist()) == set(range(len(pillars)))
     assert len(set(pillars.pillar_cell.tolist())) == len(pillars)
     cell = pillars.pillar_cell[pillars.point_pillar]
-    column = np.floor(pillars.point_features[:, 0] - low[0])
-    row = np.floor(pillars.point_features[:, 1] - low[1])
+    # in single precision, as points are: a point a rounding below an edge is in the cell above it
+    column, row = np.floor(pillars.point_features[:, :2] - np.float32(low[:2])).T
     assert (cell == np.minimum(row, 7) * 8 + np.minimum(column, 7)).all()
     means = pillars.point_features[:, :3] - pillars.point_features[:, 4:7]
     for pillar in range(len(pillars)):
