@@ -6,6 +6,7 @@ from itertools import groupby
 
 from admlops.analysis.requirement import ANY_CONDITION, Requirement, RequirementCell
 from admlops.config import Config
+from admlops.lake.query import quoted
 from admlops.lake.store import Dataset
 
 
@@ -117,14 +118,14 @@ def _measure(
     dataset: Dataset, condition: str, cells: list[RequirementCell], splits: tuple[str, ...]
 ) -> list[CoverageCell]:
     where = _where(condition, splits)
-    frames = f"SELECT count(*) AS n FROM frames WHERE is_keyframe AND {where}"  # noqa: S608 - our own SQL
+    frames = f"SELECT count(*) AS n FROM frames WHERE is_keyframe AND {where}"
     num_frames = dataset.query(frames)["n"][0].as_py()
     columns = ", ".join(
         f"count(*) FILTER (WHERE {_in_cell(cell)}) AS n{index}, "
         f"count(DISTINCT (log, scene)) FILTER (WHERE {_in_cell(cell)}) AS s{index}"
         for index, cell in enumerate(cells)
     )
-    counts = dataset.query(f"SELECT {columns} FROM boxes WHERE {where}").to_pylist()[0]  # noqa: S608 - our own SQL
+    counts = dataset.query(f"SELECT {columns} FROM boxes WHERE {where}").to_pylist()[0]
     return [
         CoverageCell(
             cell=cell,
@@ -141,7 +142,7 @@ def scenes_of_cell(
 ) -> frozenset[tuple[str, str]]:
     """Return log and scene of those that hold boxes of a cell."""
     where = f"{_where(cell.condition, splits)} AND {_in_cell(cell)}"
-    found = dataset.query(f"SELECT DISTINCT log, scene FROM boxes WHERE {where}").to_pylist()  # noqa: S608 - our own SQL
+    found = dataset.query(f"SELECT DISTINCT log, scene FROM boxes WHERE {where}").to_pylist()
     return frozenset((row["log"], row["scene"]) for row in found)
 
 
@@ -149,20 +150,16 @@ def _in_cell(cell: RequirementCell) -> str:
     low, high = cell.range_m
     square = "x_m * x_m + y_m * y_m"
     inside = f"{square} >= {low * low} AND {square} < {high * high}"
-    return f"category = {_quote(cell.category)} AND {inside}"
+    return f"category = {quoted(cell.category)} AND {inside}"
 
 
 def _where(condition: str, splits: tuple[str, ...]) -> str:
     parts = ["true"]
     if condition != ANY_CONDITION:
-        parts += [f"list_contains(tags, {_quote(tag)})" for tag in condition.split("+")]
+        parts += [f"list_contains(tags, {quoted(tag)})" for tag in condition.split("+")]
     if splits:
-        parts.append(f"split IN ({', '.join(map(_quote, splits))})")
+        parts.append(f"split IN ({', '.join(map(quoted, splits))})")
     return " AND ".join(parts)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def request_collection(coverage: Coverage, reference: str) -> CollectionRequest:

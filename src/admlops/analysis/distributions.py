@@ -96,7 +96,7 @@ def _conditions(dataset: Dataset) -> Histogram:
 def _boxes_per_frame(dataset: Dataset) -> Histogram:
     edges = (0, 1, 2, 5, 10, 20, 50)
     table = dataset.query(
-        f"SELECT {bin_sql('num_boxes', edges)} AS bin, 'frames' AS series, count(*) AS n "  # noqa: S608 - our own SQL
+        f"SELECT {bin_sql('num_boxes', edges)} AS bin, 'frames' AS series, count(*) AS n "
         "FROM frames WHERE num_boxes IS NOT NULL GROUP BY ALL"
     )
     labels = span_labels(edges)
@@ -109,7 +109,7 @@ def _box_histograms(dataset: Dataset) -> list[Histogram]:
     yaw_bin = f"(floor((degrees(yaw_rad) + 180) / {YAW_STEP_DEG})::INT % {360 // YAW_STEP_DEG})"
     points = bin_sql("num_points", (0, *POINT_EDGES))
     table = dataset.query(
-        "SELECT category AS series, GROUPING(range_bin, yaw_bin, points, occlusion) AS missing, "  # noqa: S608 - our own SQL
+        "SELECT category AS series, GROUPING(range_bin, yaw_bin, points, occlusion) AS missing, "
         "range_bin, yaw_bin, points, occlusion, count(*) AS n FROM ("
         f"SELECT category, {range_bin} AS range_bin, {yaw_bin} AS yaw_bin, {points} AS points, "
         "coalesce(occlusion, -1) AS occlusion FROM boxes) GROUP BY GROUPING SETS "
@@ -154,6 +154,6 @@ def _sizes(dataset: Dataset) -> tuple[SizeQuantiles, ...]:
         for axis in ("length_m", "width_m", "height_m")
     )
     table = dataset.query(
-        f"SELECT category, count(*) AS num_boxes, {parts} FROM boxes GROUP BY 1 ORDER BY 1"  # noqa: S608 - our own SQL
+        f"SELECT category, count(*) AS num_boxes, {parts} FROM boxes GROUP BY 1 ORDER BY 1"
     )
     return tuple(SizeQuantiles.parse(row) for row in table.to_pylist())

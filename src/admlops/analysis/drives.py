@@ -85,7 +85,7 @@ def describe_drives(dataset: Dataset) -> Drives:
 
 
 _SPEEDS = (
-    "moves AS (SELECT source, coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608 - our own SQL
+    "moves AS (SELECT source, coalesce(nullif(split, ''), 'none') AS series, "
     "max(abs(ego_x_m) + abs(ego_y_m)) OVER drive > 0 AS has_poses, "
     "sqrt(power(ego_x_m - lag(ego_x_m) OVER steps, 2) + "
     "power(ego_y_m - lag(ego_y_m) OVER steps, 2)) AS step_m, "
@@ -101,7 +101,7 @@ _SPEEDS = (
 def _speeds(dataset: Dataset) -> Histogram:
     speed = bin_sql("speed_mps", SPEED_EDGES_MPS)
     table = dataset.query(
-        f"WITH {_SPEEDS} SELECT {speed} AS bin, series, count(*) AS n FROM speeds GROUP BY ALL"  # noqa: S608 - our own SQL
+        f"WITH {_SPEEDS} SELECT {speed} AS bin, series, count(*) AS n FROM speeds GROUP BY ALL"
     )
     edges = [f"{low}-{high}" for low, high in pairwise(SPEED_EDGES_MPS)]
     labels = [*edges, f"{SPEED_EDGES_MPS[-1]}+"]
@@ -114,7 +114,7 @@ _HAS_CLOCK = f"timestamp_ns BETWEEN {_FIRST_NS} AND {_LAST_NS}"
 def _hours(dataset: Dataset) -> Histogram:
     hour = f"(timestamp_ns // 3600000000000 % 24 // {HOURS_PER_BIN})::INT"
     table = dataset.query(
-        f"SELECT {hour} AS bin, coalesce(nullif(split, ''), 'none') AS series, "  # noqa: S608 - our own SQL
+        f"SELECT {hour} AS bin, coalesce(nullif(split, ''), 'none') AS series, "
         f"count(*) AS n FROM frames WHERE {_HAS_CLOCK} GROUP BY ALL"
     )
     labels = [f"{hour}-{hour + HOURS_PER_BIN}" for hour in range(0, 24, HOURS_PER_BIN)]
@@ -123,7 +123,7 @@ def _hours(dataset: Dataset) -> Histogram:
 
 def _tracks(dataset: Dataset) -> Histogram:
     table = dataset.query(
-        f"SELECT {bin_sql('num_frames', TRACK_EDGES)} AS bin, series, count(*) AS n FROM ("  # noqa: S608 - our own SQL
+        f"SELECT {bin_sql('num_frames', TRACK_EDGES)} AS bin, series, count(*) AS n FROM ("
         "SELECT mode(category) AS series, count(*) AS num_frames FROM boxes "
         "WHERE track_id <> '' GROUP BY log, scene, track_id) GROUP BY ALL"
     )
@@ -175,7 +175,7 @@ def _short(sources: list[str]) -> list[str]:
 def _sources(dataset: Dataset) -> tuple[SourceCounts, ...]:
     hour = f"(timestamp_ns // 3600000000000 % 24)::INT) FILTER ({_HAS_CLOCK})"
     table = dataset.query(
-        "WITH counts AS (SELECT source, count(*) AS num_frames, "  # noqa: S608 - our own SQL
+        "WITH counts AS (SELECT source, count(*) AS num_frames, "
         "count(*) FILTER (is_keyframe) AS num_labelled_frames, "
         "count(DISTINCT (log, scene)) AS num_scenes, "
         "coalesce(sum(num_boxes), 0)::BIGINT AS num_boxes, "
@@ -202,7 +202,7 @@ def _source(row: dict[str, Any]) -> SourceCounts:
 
 def _co_occurrence(dataset: Dataset) -> CoOccurrence:
     table = dataset.query(
-        "WITH largest AS (SELECT category FROM boxes GROUP BY 1 "  # noqa: S608 - our own SQL
+        "WITH largest AS (SELECT category FROM boxes GROUP BY 1 "
         f"ORDER BY count(*) DESC, 1 LIMIT {MAX_CATEGORIES}), "
         "held AS (SELECT DISTINCT log, scene, timestamp_ns, category FROM boxes "
         "WHERE category IN (FROM largest)) "

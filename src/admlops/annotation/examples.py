@@ -8,6 +8,7 @@ import numpy as np
 from admlops.annotation.definition import DatasetDefinition
 from admlops.annotation.labelling_rules import CategoryDefinition
 from admlops.geometry.boxes import iou_bev
+from admlops.lake.query import quoted
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
 
@@ -67,9 +68,9 @@ def choose_examples(dataset: Dataset, definition: DatasetDefinition) -> dict[str
 
 def choose_overview(dataset: Dataset, definition: DatasetDefinition) -> int | None:
     """Return the row of the frame that shows most categories, by day where possible; or None."""
-    names = _quoted(definition.names_by_source())
+    names = _texts(definition.names_by_source())
     sql = (
-        "SELECT row FROM (SELECT log, scene, timestamp_ns, count(DISTINCT category) AS kinds, "  # noqa: S608 - our own SQL
+        "SELECT row FROM (SELECT log, scene, timestamp_ns, count(DISTINCT category) AS kinds, "
         f"count(*) AS n FROM boxes WHERE category IN ({names}) GROUP BY 1, 2, 3) "
         "JOIN frames USING (log, scene, timestamp_ns) "
         f"ORDER BY {_BY_DAY}, kinds DESC, n DESC, row LIMIT 1"
@@ -189,27 +190,22 @@ def _choose(
 def _make_sql(spellings: Iterable[str], searches: list[_Search]) -> str:
     """Return one query for all searches, best boxes first, so that the labels are read once."""
     parts = " UNION ALL ".join(
-        f"SELECT {number} AS search, row_number() OVER (ORDER BY {_BY_DAY}, {search.order}, "  # noqa: S608 - our own SQL
+        f"SELECT {number} AS search, row_number() OVER (ORDER BY {_BY_DAY}, {search.order}, "
         "log, scene, timestamp_ns, x_m, y_m) AS place, log, scene, timestamp_ns, x_m, y_m, z_m, "
         f"category FROM named WHERE {search.condition} QUALIFY place <= {_CANDIDATES}"
         for number, search in enumerate(searches)
     )
     return (
-        "WITH named AS MATERIALIZED "  # noqa: S608 - our own SQL
-        f"(SELECT * FROM boxes WHERE category IN ({_quoted(spellings)})) "
+        "WITH named AS MATERIALIZED "
+        f"(SELECT * FROM boxes WHERE category IN ({_texts(spellings)})) "
         f"SELECT search, row, x_m, y_m, z_m, category FROM ({parts}) "
         "JOIN frames USING (log, scene, timestamp_ns) ORDER BY search, place"
     )
 
 
-def _quoted(names: Iterable[str]) -> str:
+def _texts(names: Iterable[str]) -> str:
     """Return names as a list of SQL texts."""
-    return ", ".join(quote(name) for name in names)
-
-
-def quote(text: str) -> str:
-    """Return a text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
+    return ", ".join(map(quoted, names))
 
 
 def _spellings(item: CategoryDefinition) -> tuple[str, ...]:

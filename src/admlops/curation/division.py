@@ -225,4 +225,4 @@ def _content(
 
 
 def _column(dataset: Dataset, name: str) -> list[Any]:
-    return dataset.query(f"SELECT {name} FROM frames ORDER BY row")[name].to_pylist()  # noqa: S608 - our own SQL
+    return dataset.query(f"SELECT {name} FROM frames ORDER BY row")[name].to_pylist()

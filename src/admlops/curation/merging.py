@@ -110,7 +110,7 @@ def open_part(source: MergeSource) -> Part:
         ("category", "boxes", source.categories),
         ("split", "frames", source.splits),
     ):
-        found = dataset.query(f"SELECT DISTINCT {column} AS name FROM {table} ORDER BY 1")  # noqa: S608 - our own SQL
+        found = dataset.query(f"SELECT DISTINCT {column} AS name FROM {table} ORDER BY 1")
         names = found["name"].to_pylist()
         if column == "category":
             names += dataset.query("SELECT DISTINCT category AS n FROM boxes_2d")["n"].to_pylist()
@@ -221,7 +221,7 @@ def count_categories(part: Part) -> list[CategoryTotal]:
     counts: Counter[str] = Counter()
     for table in ("boxes", "boxes_2d"):
         found = part.dataset.query(
-            f"SELECT {table}.category AS name, count(*) AS n FROM {table} SEMI JOIN "  # noqa: S608 - our own SQL
+            f"SELECT {table}.category AS name, count(*) AS n FROM {table} SEMI JOIN "
             f"(SELECT log, scene, timestamp_ns FROM frames WHERE {part.source.condition}) "
             "USING (log, scene, timestamp_ns) GROUP BY 1"
         )

@@ -1,7 +1,8 @@
 """JSON files of labels from anywhere."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,18 @@ def read_json(path: Path, slim: Callable[[dict[str, Any]], Any] | None = None) -
     Raises:
         DataError: the file cannot be read, is no JSON, or is larger than labels are.
     """
-    try:
+    with explain_json_errors(path):
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DataError(f"{path}: {size} bytes, more than a file of labels may have")
         return json.loads(path.read_bytes(), object_hook=slim)
+
+
+@contextmanager
+def explain_json_errors(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a JSON file is read into a DataError that names it."""
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except RecursionError as error:

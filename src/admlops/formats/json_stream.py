@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from admlops.errors import DataError
+from admlops.formats.json_file import explain_json_errors
 
 MAX_ITEM_BYTES = 1 << 28
 """Of one item of an array, or of a member that is no array."""
@@ -45,15 +46,8 @@ def iterate_items(path: Path) -> Iterator[Item]:
     Raises:
         DataError: the file cannot be read, or is no such JSON; items before that were yielded.
     """
-    try:
-        with path.open("rb") as file:
-            yield from _read(_Text(file))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except RecursionError as error:
-        raise DataError(f"{path}: nests too deep") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); copy the file again") from error
+    with explain_json_errors(path), path.open("rb") as file:
+        yield from _read(_Text(file))
 
 
 def read_items(path: Path, places: Iterable[Sequence[int]]) -> list[Any]:

@@ -15,6 +15,11 @@ from admlops.lake.schema import BOX_2D_TYPE, BOX_TYPE, EGO_COLUMNS, SQL_COLUMNS
 from admlops.lake.storage import explain_errors
 
 
+def quoted(text: str) -> str:
+    """Return a text as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 class Views:
     """The views ``frames``, ``boxes`` and ``boxes_2d`` of one version.
 
@@ -75,5 +80,5 @@ class Views:
         Raises:
             DataError: the SQL is wrong.
         """
-        sql = f"SELECT row FROM frames WHERE ({condition}) ORDER BY row"  # noqa: S608 - read-only
+        sql = f"SELECT row FROM frames WHERE ({condition}) ORDER BY row"
         return self.run(sql)["row"].to_numpy().astype(np.int64)

@@ -16,8 +16,8 @@ from admlops.annotation.examples import (
     choose_edge_cases,
     choose_examples,
     choose_overview,
-    quote,
 )
+from admlops.lake.query import quoted
 from admlops.lake.store import Dataset
 from admlops.reporting.example_pictures import draw_example
 from admlops.reporting.labels import draw_labels_from_above, draw_labels_in_image
@@ -134,14 +134,15 @@ def _draw_overview(dataset: Dataset, definition: DatasetDefinition) -> tuple[str
 def _measure_sizes(dataset: Dataset, definition: DatasetDefinition) -> list[SizeQuantiles]:
     """Return exact quantiles: those that the analysis estimates may differ in the last digit."""
     names = ", ".join(
-        f"({quote(source)}, {quote(name)})" for source, name in definition.names_by_source().items()
+        f"({quoted(source)}, {quoted(name)})"
+        for source, name in definition.names_by_source().items()
     )
     parts = ", ".join(
         f"quantile_cont({axis}, [0.1, 0.5, 0.9]) AS {axis}"
         for axis in ("length_m", "width_m", "height_m")
     )
     sql = (
-        f"SELECT ours.name AS category, count(*) AS num_boxes, {parts} FROM boxes "  # noqa: S608 - our own SQL
+        f"SELECT ours.name AS category, count(*) AS num_boxes, {parts} FROM boxes "
         f"JOIN (VALUES {names}) AS ours(source, name) ON category = ours.source "
         "GROUP BY 1 ORDER BY 1"
     )

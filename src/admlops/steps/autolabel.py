@@ -37,6 +37,7 @@ from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.files import digest_file, write_folder_atomically
 from admlops.lake.predictions import iterate_predictions, write_predictions
+from admlops.lake.query import quoted
 from admlops.lake.store import Dataset
 from admlops.steps.candidates import read_rivals
 from admlops.steps.step import Scores
@@ -258,7 +259,7 @@ def _merge(
         latest.relabel(_complete(latest, passed), split=config.split)
         latest.tag(tag)
     keys = latest.keys()
-    rows = latest.rows_where("is_keyframe AND split = " + _quoted(config.split))
+    rows = latest.rows_where("is_keyframe AND split = " + quoted(config.split))
     return latest, sum(keys[row] in passed for row in rows)
 
 
@@ -269,10 +270,6 @@ def _complete(latest: Dataset, passed: Mapping[FrameKey, RoutedFrame]) -> dict[F
         frame.key: complete_boxes(passed[frame.key].accepted, frame)
         for frame in latest.iterate(rows)
     }
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _scores(

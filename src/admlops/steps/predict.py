@@ -22,6 +22,7 @@ from admlops.errors import ConfigError, DataError
 from admlops.files import digest_file, write_folder_atomically
 from admlops.formats.cloud_file import read_cloud
 from admlops.lake.predictions import VECTORS_FILE, write_predictions, write_vectors
+from admlops.lake.query import quoted
 from admlops.lake.store import Dataset
 from admlops.loading.augmentation import plain_frame
 from admlops.loading.raw_frames import as_raw_frame
@@ -210,8 +211,7 @@ class _Tally:
 
 
 def _rows(dataset: Dataset, config: PredictConfig) -> NDArray[np.int64]:
-    split = config.split.replace("'", "''")
-    conditions = [f"split = '{split}'"] if split else []
+    conditions = [f"split = {quoted(config.split)}"] if config.split else []
     conditions += [f"({config.condition})"] if config.condition else []
     rows = dataset.rows_where(" AND ".join(conditions) or "true")
     if len(rows) == 0:

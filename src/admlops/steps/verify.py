@@ -20,6 +20,7 @@ from admlops.evaluation.measures import Matcher, Measure
 from admlops.export.parity import Ladder, Rung, RungReport, match_rate
 from admlops.export.verification import VERIFICATION_FILE
 from admlops.files import write_atomically, write_folder_atomically
+from admlops.lake.query import quoted
 from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.serving.canary import CanaryLimits, CanaryReport, judge, mirror
@@ -171,8 +172,7 @@ def _compare_tracks(frames: list[Frame], config: VerifyConfig) -> CanaryReport:
 
 def _frames(dataset: Dataset, config: VerifyConfig) -> list[Frame]:
     """Return frames with clouds, spread over the split."""
-    split = config.split.replace("'", "''")
-    rows = dataset.rows_where(f"split = '{split}'")
+    rows = dataset.rows_where(f"split = {quoted(config.split)}")
     rows = rows if len(rows) else np.arange(dataset.num_frames)
     frames = dataset.take(spread_evenly(rows, config.num_frames))
     with_clouds = [frame for frame in frames if frame.lidar is not None]

@@ -129,7 +129,7 @@ class Tables:
     def _load(self, path: Path, name: str, columns: dict[str, str]) -> None:
         kinds = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
         sql = (
-            f"CREATE TABLE {name} AS SELECT * FROM read_json(?, format = 'array', "  # noqa: S608 - our own SQL
+            f"CREATE TABLE {name} AS SELECT * FROM read_json(?, format = 'array', "
             f"columns = {{{kinds}}}) WHERE {_KEPT.get(name, 'true')}"
         )
         try:
