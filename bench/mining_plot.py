@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 NAMES = ("mean", "car", "pedestrian", "cyclist")
 PANELS = (("", "all validation frames"), ("rare_", "rare validation frames"))
-COLOURS = {"before": "#9aa5b1", "random": "#e0a458", "mined": "#1f6f8b"}
+COLOURS = {"before": "#9aa5b1", "random": "#e0a458", "mined": "#1f6f8b", "all rare": "#b7d3dc"}
 INK = "#1f2933"
 
 
@@ -36,11 +36,12 @@ def draw_mining(result: Mapping[str, Any], path: Path) -> Path:
         for axis in axes[1]:
             low, high = (f([a.get_ylim()[i] for a in axes[1]]) for i, f in ((0, min), (1, max)))
             axis.set_ylim(low, high)
-        axes[0, 1].legend(frameon=False, ncols=3, loc="upper right", fontsize=8)
+        axes[0, 1].legend(frameon=False, ncols=4, loc="upper right", fontsize=8)
         boxes = summary["boxes"]
         figure.suptitle(
             f"Frames labelled at equal cost: {boxes['random'][0]:.0f} boxes chosen at random, "
-            f"{boxes['mined'][0]:.0f} mined ({len(seeds)} seeds, bars are 95 % intervals)",
+            f"{boxes['mined'][0]:.0f} mined ({len(seeds)} worlds, 95 % intervals; "
+            f"all rare frames: {boxes['all rare'][0]:.0f})",
             fontsize=11,
             x=0.01,
             ha="left",
@@ -53,9 +54,9 @@ def draw_mining(result: Mapping[str, Any], path: Path) -> Path:
 def _draw_scores(axes: Axes, summary: Mapping[str, Any], prefix: str) -> None:
     for place, (strategy, colour) in enumerate(COLOURS.items()):
         rows = np.array([summary[f"{prefix}{name}_ap"][strategy] for name in NAMES])
-        x = np.arange(len(NAMES)) + 0.27 * (place - 1)
+        x = np.arange(len(NAMES)) + 0.21 * (place - 1.5)
         error = np.maximum(np.abs(rows[:, 1:].T - rows[:, 0]), 0)
-        axes.bar(x, rows[:, 0], width=0.25, color=colour, label=strategy)
+        axes.bar(x, rows[:, 0], width=0.19, color=colour, label=strategy)
         axes.errorbar(x, rows[:, 0], yerr=error, fmt="none", ecolor=INK, elinewidth=0.8)
     axes.set_ylim(0, 1)
     _tidy(axes)

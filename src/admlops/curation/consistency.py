@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from admlops.curation.moments import Moments
 from admlops.geometry.pairing import pair_nearest
 from admlops.geometry.pose import invert, transform_points
 from admlops.structures.boxes import Boxes
@@ -65,11 +66,7 @@ def match_centers(
 
 
 def flicker(
-    scenes: NDArray[np.int64],
-    timestamps_ns: NDArray[np.int64],
-    poses: NDArray[np.float64],
-    predictions: Sequence[Boxes],
-    near: Neighbourhood,
+    moments: Moments, predictions: Sequence[Boxes], near: Neighbourhood
 ) -> NDArray[np.float64]:
     """Return (N,) the scores of boxes that appear or vanish beside a neighbouring frame.
 
@@ -78,16 +75,15 @@ def flicker(
     The mean over the neighbours; 0 for frames without any.
 
     Args:
-        scenes: (N,) number of each frame's scene.
-        timestamps_ns: (N,) times.
-        poses: (N, 4, 4) `global_from_ego`.
+        moments: when and where the N frames were taken.
         predictions: boxes that a user would see, of each frame.
         near: which frames and boxes are compared.
     """
-    total, count = np.zeros(len(scenes)), np.zeros(len(scenes))
-    order = np.lexsort([timestamps_ns, scenes])
+    scenes, times, poses = moments.scene, moments.timestamp_ns, moments.global_from_ego
+    total, count = np.zeros(len(moments)), np.zeros(len(moments))
+    order = np.lexsort([times, scenes])
     for first, second in zip(order[:-1].tolist(), order[1:].tolist(), strict=True):
-        gap_ns = int(timestamps_ns[second] - timestamps_ns[first])
+        gap_ns = int(times[second] - times[first])
         if scenes[first] != scenes[second] or gap_ns > near.gap_ns:
             continue
         reach_m = SAME_OBJECT_M + near.speed_mps * gap_ns / 1e9

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from admlops.curation.moments import Moments, shared_objects
 from admlops.curation.signals import squared_distances
 
 PRIOR_LABELS = 5.0
@@ -23,16 +24,50 @@ class Gain(Protocol):
         ...
 
 
+class Novelty:
+    """Which share of a candidate's objects no labelled or picked frame of its scene shows."""
+
+    def __init__(self, candidates: Moments, labelled: Moments) -> None:
+        """Start from when and where the candidates, and frames that are labelled, were taken."""
+        self._candidates = candidates
+        self._shared = np.zeros(len(candidates))
+        for scene in np.intersect1d(candidates.scene, labelled.scene):
+            own = np.flatnonzero(candidates.scene == scene)
+            known = labelled.select(labelled.scene == scene)
+            self._shared[own] = shared_objects(candidates.select(own), known).max(axis=1)
+
+    def values(self) -> NDArray[np.float64]:
+        """Return (N,) the share, 1 where nothing is labelled yet."""
+        return 1.0 - self._shared
+
+    def take(self, index: int) -> None:
+        """Note that a candidate was picked."""
+        own = np.flatnonzero(self._candidates.scene == self._candidates.scene[index])
+        picked = self._candidates.select(np.array([index]))
+        shared = shared_objects(self._candidates.select(own), picked)[:, 0]
+        self._shared[own] = np.maximum(self._shared[own], shared)
+
+
 class Balance:
-    """How much a candidate's expected labels would let each category grow.
+    """How much a candidate's expected objects would let each category grow.
 
     The sum over categories of the growth of the logarithm of their labels: the tenth cyclist is
-    worth as much as the thousandth car, and a category that picks have filled is worth less.
+    worth as much as the thousandth car, and a category that picks have filled is worth less. An
+    object that was labelled a second before, in another frame, is not counted again.
     """
 
-    def __init__(self, expected: NDArray[np.float64], counts: NDArray[np.float64]) -> None:
-        """Start from (K,) counts of labels and (N, K) expected labels of the candidates."""
+    def __init__(
+        self, expected: NDArray[np.float64], counts: NDArray[np.float64], novelty: Novelty
+    ) -> None:
+        """Start.
+
+        Args:
+            expected: (N, K) expected labels of the candidates.
+            counts: (K,) labels that there are.
+            novelty: which share of them is new.
+        """
         self._expected = expected
+        self._novelty = novelty
         self._have = counts + PRIOR_LABELS
         self._scale = float(self._growth().max(initial=0.0)) or 1.0
 
@@ -41,11 +76,15 @@ class Balance:
         return self._growth() / self._scale
 
     def take(self, index: int) -> None:
-        """Count a candidate's expected labels as there."""
-        self._have = self._have + self._expected[index]
+        """Count a candidate's expected objects as there."""
+        self._have = self._have + self._new()[index]
+        self._novelty.take(index)
 
     def _growth(self) -> NDArray[np.float64]:
-        return np.log1p(self._expected / self._have).sum(axis=1)
+        return np.log1p(self._new() / self._have).sum(axis=1)
+
+    def _new(self) -> NDArray[np.float64]:
+        return self._expected * self._novelty.values()[:, None]
 
 
 class Needs:

@@ -11,7 +11,8 @@ from admlops.config import Config
 from admlops.curation.consistency import disagreement
 from admlops.curation.content import Content, balance_start
 from admlops.curation.descriptors import standardize
-from admlops.curation.gains import Balance, Gain, Needs, Spread
+from admlops.curation.gains import Balance, Gain, Needs, Novelty, Spread
+from admlops.curation.moments import Moments
 from admlops.curation.selection import Limits, Pick, pick_greedily
 from admlops.curation.signals import (
     Aggregate,
@@ -77,6 +78,7 @@ class Candidates:
 
     Attributes:
         keys: their keys.
+        moments: when and where they were taken.
         frame_ids: their names in the source format.
         predictions: the model's boxes of each.
         descriptors: (N, D) what each looks like.
@@ -87,6 +89,7 @@ class Candidates:
     """
 
     keys: Sequence[FrameKey]
+    moments: Moments
     frame_ids: Sequence[str]
     predictions: Sequence[Boxes]
     descriptors: NDArray[np.floating]
@@ -104,6 +107,7 @@ class Experience:
         failure_descriptors: (F, D) frames on which the model failed.
         failure_counts: (F,) how often.
         labelled_descriptors: (L, D) frames that are labelled.
+        labelled_moments: when and where frames with labels that count were taken.
         label_counts: labels per category.
         like_descriptors: (Q, D) frames that picks shall be like.
         missing: (G,) boxes, or scenes, that cells of a requirement lack.
@@ -113,6 +117,7 @@ class Experience:
     failure_descriptors: NDArray[np.floating]
     failure_counts: NDArray[np.float64]
     labelled_descriptors: NDArray[np.floating]
+    labelled_moments: Moments
     label_counts: Mapping[str, int]
     like_descriptors: NDArray[np.floating]
     missing: NDArray[np.float64]
@@ -134,23 +139,18 @@ def mine_frames(
     )
     content = candidates.content
     counts = balance_start(experience.label_counts, content.categories)
+    novelty = Novelty(candidates.moments, experience.labelled_moments)
+    scene = candidates.moments.scene
+    needs = Needs(candidates.supply, experience.missing, scene, experience.by_scene)
     gains: dict[str, tuple[float, Gain]] = {
-        "rarity": (weights.rarity, Balance(content.boxes, counts)),
-        "requirement": (weights.requirement, _needs(candidates, experience)),
+        "rarity": (weights.rarity, Balance(content.boxes, counts, novelty)),
+        "requirement": (weights.requirement, needs),
         "diversity": (weights.diversity, Spread(pool, labelled)),
     }
     max_boxes = rule.max_boxes or float("inf")
     limits = Limits(rule.num_frames, content.cost, max_boxes, rule.cost_power)
     picks = pick_greedily(utility, gains, limits)
     return [_describe(candidates, signals, weights, pick) for pick in picks]
-
-
-def _needs(candidates: Candidates, experience: Experience) -> Needs:
-    numbers: dict[tuple[str, str], int] = {}
-    scene = [numbers.setdefault(key[:2], len(numbers)) for key in candidates.keys]
-    return Needs(
-        candidates.supply, experience.missing, np.array(scene, np.int64), experience.by_scene
-    )
 
 
 def score_candidates(

@@ -12,7 +12,6 @@ from rich.progress import track
 
 from admlops.analysis.coverage import measure_coverage, scenes_of_cell
 from admlops.analysis.requirement import ANY_CONDITION, Requirement
-from admlops.curation.consistency import Neighbourhood, flicker
 from admlops.curation.content import Content, Judged, expect_content
 from admlops.curation.descriptors import DESCRIPTOR_SIZE, describe_cloud
 from admlops.curation.needs import Need
@@ -206,15 +205,10 @@ def find_needs(dataset: Dataset, requirement: Requirement | None) -> list[Need]:
     return needs
 
 
-def measure_flicker(
-    dataset: Dataset, rows: NDArray[np.int64], shown: Sequence[Boxes], near: Neighbourhood
-) -> NDArray[np.float64]:
-    """Return (N,) how much the boxes of candidates come and go between neighbouring ones."""
-    keys = [dataset.keys()[row] for row in rows]
-    numbers: dict[tuple[str, str], int] = {}
-    scenes = np.array([numbers.setdefault(key[:2], len(numbers)) for key in keys], np.int64)
-    times = np.array([key.timestamp_ns for key in keys], np.int64)
-    return flicker(scenes, times, dataset.poses()[rows], shown, near)
+def rows_with_boxes(dataset: Dataset, condition: str) -> NDArray[np.int64]:
+    """Return the rows of frames with boxes for which SQL on the view `boxes` holds."""
+    chosen = f"SELECT log, scene, timestamp_ns FROM boxes WHERE {condition}"
+    return dataset.rows_where(f"(log, scene, timestamp_ns) IN ({chosen})")
 
 
 def count_labels_where(dataset: Dataset, condition: str) -> Mapping[str, int]:

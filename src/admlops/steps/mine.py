@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from admlops.analysis.requirement import Requirement
-from admlops.curation.consistency import Neighbourhood
+from admlops.curation.consistency import Neighbourhood, flicker
 from admlops.curation.content import Content
 from admlops.curation.ledger import LabelLimit, Ledger, LedgerEntry
 from admlops.curation.mining import Candidates, Experience, MiningRule, mine_frames
+from admlops.curation.moments import Moments
 from admlops.curation.needs import Need, expect_supply
 from admlops.errors import DataError
 from admlops.files import write_folder_atomically
@@ -26,12 +27,12 @@ from admlops.steps.candidates import (
     embedding_names,
     expect,
     find_needs,
-    measure_flicker,
     narrow,
     read_failures,
     read_judged,
     read_predictions,
     read_rivals,
+    rows_with_boxes,
     same_model,
 )
 from admlops.steps.step import Scores
@@ -145,12 +146,16 @@ def mine(inputs: MineInputs, outputs: MineOutputs, config: MineConfig) -> Scores
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The candidates: their rows, what is predicted, what they hold and what describes them."""
+    """The candidates: their rows, what is predicted, what they hold and what describes them.
+
+    `every_moment` is that of all frames of the dataset.
+    """
 
     rows: NDArray[np.int64]
     predictions: list[Boxes]
     content: Content
     embeddings: list[str]
+    every_moment: Moments
 
 
 def _open_pool(
@@ -172,7 +177,8 @@ def _open_pool(
     if config.categories:
         kept = [content.categories.index(name) for name in config.categories]
         content = Content(config.categories, content.boxes[:, kept], content.cost)
-    return _Pool(rows, predictions, content, names)
+    every_moment = Moments.of(dataset.keys(), dataset.poses())
+    return _Pool(rows, predictions, content, names, every_moment)
 
 
 def _named_rows(dataset: Dataset, names: Sequence[str]) -> NDArray[np.int64]:
@@ -225,6 +231,7 @@ def _remember(
         failure_descriptors=failed,
         failure_counts=failures.counts,
         labelled_descriptors=seen,
+        labelled_moments=pool.every_moment.select(rows_with_boxes(dataset, config.counted)),
         label_counts=count_labels_where(dataset, config.counted),
         like_descriptors=like,
         missing=np.array([need.num_missing for need in needs]),
@@ -244,16 +251,18 @@ def _look(
     tags = dataset.query("SELECT tags FROM frames ORDER BY row")["tags"].to_pylist()
     own = [(keys[row][:2], tags[row]) for row in pool.rows]
     shown = [boxes.select(boxes.score >= config.box_score) for boxes in pool.predictions]
+    moments = pool.every_moment.select(pool.rows)
     near = Neighbourhood(round(config.flicker_gap_s * 1e9), config.flicker_speed_mps)
     return Candidates(
         keys=[keys[row] for row in pool.rows],
+        moments=moments,
         frame_ids=[names[row] for row in pool.rows],
         predictions=pool.predictions,
         descriptors=descriptors,
         content=pool.content,
         supply=expect_supply(needs, pool.content, pool.predictions, own),
         rivals=read_rivals(dataset, pool.rows, rivals),
-        flicker=measure_flicker(dataset, pool.rows, shown, near),
+        flicker=flicker(moments, shown, near),
     )
 
 

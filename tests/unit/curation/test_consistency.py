@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from admlops.curation.consistency import Neighbourhood, disagreement, flicker
+from admlops.curation.moments import Moments
 from admlops.geometry.pose import make_transform, rotation_about_z
 from admlops.structures.boxes import Boxes
+from admlops.structures.frame import FrameKey
 
 NEAR = Neighbourhood(gap_ns=600_000_000, speed_mps=10.0)
 
@@ -13,6 +15,11 @@ def boxes_at(*rows):
     center = np.array([[x, y, 0.0] for x, y, _, _ in rows]).reshape(-1, 3)
     names, scores = [row[2] for row in rows], [row[3] for row in rows]
     return Boxes.make(center, np.ones_like(center), np.zeros(len(rows)), names, score=scores)
+
+
+def moments_at(scenes, times, poses):
+    keys = [FrameKey("log", scene, time) for scene, time in zip(scenes, times, strict=True)]
+    return Moments.of(keys, poses)
 
 
 def test_models_that_agree_do_not_differ():
@@ -41,17 +48,17 @@ def test_a_box_that_vanishes_flickers_and_the_vehicles_own_motion_does_not():
         boxes_at((10.0, 0.0, "car", 0.9)),
         boxes_at((5.0, 10.0, "car", 0.9)),
     ]
-    times = np.array([0, 100_000_000, 5_000_000_000])
-    found = flicker(np.array([0, 0, 0]), times, poses, seen, NEAR)
+    times = [0, 100_000_000, 5_000_000_000]
+    found = flicker(moments_at("aaa", times, poses), seen, NEAR)
     assert found.tolist() == [0.6, 0.6, 0.0]
-    found = flicker(np.array([0, 1, 1]), times, poses, seen, NEAR)
+    found = flicker(moments_at("abb", times, poses), seen, NEAR)
     assert found.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_objects_may_move_between_frames():
     seen = [boxes_at((10.0, 0.0, "car", 0.5)), boxes_at((14.0, 0.0, "car", 0.5))]
-    poses, scenes = np.stack([np.eye(4)] * 2), np.zeros(2, np.int64)
-    slow = flicker(scenes, np.array([0, 100_000_000]), poses, seen, NEAR)
-    fast = flicker(scenes, np.array([0, 500_000_000]), poses, seen, NEAR)
+    poses = np.stack([np.eye(4)] * 2)
+    slow = flicker(moments_at("aa", [0, 100_000_000], poses), seen, NEAR)
+    fast = flicker(moments_at("aa", [0, 500_000_000], poses), seen, NEAR)
     assert slow.tolist() == [1.0, 1.0]
     assert fast.tolist() == [0.0, 0.0]

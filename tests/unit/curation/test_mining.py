@@ -11,6 +11,8 @@ from admlops.curation.mining import (
     SignalWeights,
     mine_frames,
 )
+from admlops.curation.moments import Moments
+from admlops.geometry.pose import make_transform
 from admlops.structures.boxes import Boxes
 from admlops.structures.frame import FrameKey
 
@@ -32,8 +34,11 @@ PREDICTIONS = [
     predictions([0.99], "cyclist"),
     Boxes.empty(),
 ]
+KEYS = [FrameKey("log", "scene", index) for index in range(4)]
+UNKNOWN = np.stack([np.eye(4)] * 4)
 CANDIDATES = Candidates(
-    keys=[FrameKey("log", "scene", index) for index in range(4)],
+    keys=KEYS,
+    moments=Moments.of(KEYS, UNKNOWN),
     frame_ids=["a", "b", "c", "d"],
     predictions=PREDICTIONS,
     descriptors=np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]),
@@ -46,6 +51,7 @@ EXPERIENCE = Experience(
     failure_descriptors=np.array([[9.0, 9.1]]),
     failure_counts=np.array([4.0]),
     labelled_descriptors=np.array([[0.0, 0.0]]),
+    labelled_moments=Moments.of([], UNKNOWN[:0]),
     label_counts={"car": 100, "cyclist": 1},
     like_descriptors=np.array([[1.1, 0.0]]),
     missing=np.array([5.0]),
@@ -106,11 +112,34 @@ def test_picks_turn_to_another_category_when_one_is_filled():
     assert [frame.frame_id for frame in frames] == ["a", "c"]
 
 
+def moments_along(places_m, times_s, scenes="aaaa"):
+    told = zip(scenes, times_s, strict=True)
+    keys = [FrameKey("log", scene, round(time * 1e9)) for scene, time in told]
+    poses = np.stack([make_transform(np.eye(3), [x, 1.0, 0.0]) for x in places_m])
+    return Moments.of(keys, poses)
+
+
+def test_the_next_frame_of_a_scene_is_passed_over_for_another_scene():
+    """Frames a and b are a metre and a tenth of a second apart; c is of another scene."""
+    boxes = np.array([[9.0], [9.0], [6.0], [0.0]])
+    some = replace(
+        CANDIDATES,
+        content=Content(("cyclist",), boxes, np.ones(4)),
+        moments=moments_along([0.0, 1.0, 0.0, 0.0], [0.0, 0.1, 0.0, 9.0], "aabb"),
+    )
+    frames = mine_frames(some, EXPERIENCE, rule(2, rarity=1.0))
+    assert [frame.frame_id for frame in frames] == ["a", "c"]
+    known = replace(EXPERIENCE, labelled_moments=moments_along([0.5], [0.05], "a"))
+    frames = mine_frames(some, known, rule(2, rarity=1.0))
+    assert frames[0].frame_id == "c"
+
+
 def test_no_candidates_no_failures_no_labels():
     content = Content((), np.empty((0, 0)), np.empty(0))
-    none = Candidates([], [], [], np.empty((0, 2)), content, np.empty((0, 0)), [], np.empty(0))
-    empty = np.empty((0, 2))
-    nothing = Experience(empty, np.empty(0), empty, {}, empty, np.empty(0), np.empty(0, np.bool_))
+    never = Moments.of([], UNKNOWN[:0])
+    empty, zero = np.empty((0, 2)), np.empty(0)
+    none = Candidates([], never, [], [], empty, content, np.empty((0, 0)), [], zero)
+    nothing = Experience(empty, zero, empty, never, {}, empty, zero, np.empty(0, np.bool_))
     assert mine_frames(none, nothing, MiningRule()) == []
     plain = replace(CANDIDATES, supply=np.empty((4, 0)), rivals=[], flicker=np.empty(0))
     assert len(mine_frames(plain, nothing, MiningRule())) == 4

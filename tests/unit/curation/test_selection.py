@@ -3,12 +3,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admlops.curation.gains import Balance, Needs, Spread
+from admlops.curation.gains import Balance, Needs, Novelty, Spread
+from admlops.curation.moments import Moments
 from admlops.curation.selection import Limits, pick_greedily
+from admlops.structures.frame import FrameKey
 
 
 def limits(count, num_frames, cost=None, most=np.inf, power=0.0):
     return Limits(num_frames, np.ones(count) if cost is None else np.array(cost), most, power)
+
+
+def strangers(count):
+    """Frames that share nothing."""
+    keys = [FrameKey("log", str(number), 0) for number in range(count)]
+    moments = Moments.of(keys, np.stack([np.eye(4)] * count))
+    return Novelty(moments, moments.select(np.empty(0, np.int64)))
 
 
 def indices(picks):
@@ -51,7 +60,7 @@ def test_worth_is_divided_by_a_power_of_the_cost(power, expected):
 
 def test_balance_fills_the_category_with_few_labels_and_then_turns_to_others():
     expected = np.array([[10.0, 0.0], [0.0, 5.0], [0.0, 5.0], [0.0, 5.0]])
-    balance = Balance(expected, counts=np.array([95.0, 0.0]))
+    balance = Balance(expected, np.array([95.0, 0.0]), strangers(4))
     values = balance.values()
     assert values[1] == 1.0
     assert values[0] == pytest.approx(np.log(1.1) / np.log(2.0))
@@ -97,7 +106,10 @@ def test_picks_are_distinct_and_repeatable(count, wanted, seed):
     utility, places = rng.random(count), rng.random((count, 3))
 
     def pick():
-        gains = {"diversity": (1.0, Spread(places)), "rarity": (1.0, Balance(places, np.ones(3)))}
+        gains = {
+            "diversity": (1.0, Spread(places)),
+            "rarity": (1.0, Balance(places, np.ones(3), strangers(count))),
+        }
         return indices(pick_greedily(utility, gains, limits(count, wanted)))
 
     assert len(set(pick())) == len(pick()) == min(count, wanted)

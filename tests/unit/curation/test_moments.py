@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admlops.curation.gains import Novelty
+from admlops.curation.moments import SHARED_WITHIN_M, SHARED_WITHIN_S, Moments, shared_objects
+from admlops.geometry.pose import make_transform
+from admlops.structures.frame import FrameKey
+
+
+def moments(*rows):
+    """Moments of (scene, time in s, x, y)."""
+    keys = [FrameKey("log", scene, round(time * 1e9)) for scene, time, _, _ in rows]
+    poses = [make_transform(np.eye(3), [x, y, 5.0]) for _, _, x, y in rows]
+    return Moments.of(keys, np.array(poses).reshape(-1, 4, 4))
+
+
+def test_objects_are_shared_less_with_way_and_time():
+    here = moments(("a", 0.0, 10.0, 0.0))
+    others = moments(
+        ("a", 0.0, 10.0, 0.0),
+        ("a", 0.0, 10.0 + 0.6 * SHARED_WITHIN_M, 0.8 * SHARED_WITHIN_M),
+        ("a", -SHARED_WITHIN_S, 10.0, 0.0),
+        ("a", 2.0 * SHARED_WITHIN_S, 10.0 - SHARED_WITHIN_M, 0.0),
+    )
+    assert shared_objects(here, others)[0] == pytest.approx(np.exp([0.0, -1.0, -1.0, -3.0]))
+
+
+def test_other_scenes_and_scenes_without_poses_share_nothing():
+    known = moments(("a", 0.0, 10.0, 0.0), ("b", 0.0, 10.0, 0.0))
+    assert shared_objects(known, known).tolist() == np.eye(2).tolist()
+    rows = [("log", "b", 0), ("log", "b", 1), ("else", "a", 0)]
+    poses = np.stack([np.eye(4)] * 3)
+    unknown = Moments.of([FrameKey(*row) for row in rows], poses)
+    assert unknown.scene.tolist() == [0, 0, 1]
+    assert not unknown.has_pose.any()
+    assert shared_objects(unknown, unknown).tolist() == np.zeros((3, 3)).tolist()
+
+
+def test_a_scene_whose_first_pose_is_the_origin_has_poses():
+    both = moments(("a", 0.0, 0.0, 0.0), ("a", 1.0, 8.0, 0.0))
+    poses = both.global_from_ego.copy()
+    poses[0] = np.eye(4)
+    keys = [FrameKey("log", "a", 0), FrameKey("log", "a", 1_000_000_000)]
+    assert Moments.of(keys, poses).has_pose.all()
+
+
+def test_novelty_falls_with_labels_and_picks_and_never_rises():
+    pool = moments(("a", 0.0, 9.0, 0.0), ("a", 1.0, 18.0, 0.0), ("b", 0.0, 9.0, 0.0))
+    novelty = Novelty(pool, moments(("a", 0.0, 9.0 + SHARED_WITHIN_M, 0.0)))
+    before = novelty.values()
+    expected = [1 - np.exp(-1.0), 1 - np.exp(-21 / SHARED_WITHIN_M - 1 / SHARED_WITHIN_S), 1.0]
+    assert before == pytest.approx(expected)
+    novelty.take(0)
+    near = 1 - np.exp(-9 / SHARED_WITHIN_M - 1 / SHARED_WITHIN_S)
+    assert novelty.values() == pytest.approx([0.0, near, 1.0])
+    novelty.take(2)
+    assert novelty.values() == pytest.approx([0.0, near, 0.0])
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 60), st.floats(-90, 90)), min_size=1))
+def test_shares_are_symmetric_and_between_none_and_all(rows):
+    some = moments(*((scene, time, x, 1.0) for scene, time, x in rows))
+    shares = shared_objects(some, some)
+    assert shares == pytest.approx(shares.T)
+    assert (shares >= 0).all()
+    assert np.diag(shares) == pytest.approx(1.0)
+    assert shares.max() <= 1.0
