@@ -123,4 +123,10 @@ READING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "Every name that `categories` gives a meaning to is in the source",
         "Correct the name as the source writes it, or leave it out of `categories`",
     ),
+    (
+        "READ021",
+        "warning",
+        "A frame that the dataset holds has the labels that the source gives it now",
+        "Ingest into another lake to have the source's labels, or deliver them through `annotate`",
+    ),
 )

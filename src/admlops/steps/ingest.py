@@ -16,6 +16,7 @@ from admlops.config import Config
 from admlops.errors import DataError
 from admlops.files import write_folder_atomically
 from admlops.formats.source import FrameSource, ReadOptions
+from admlops.lake.known_labels import KnownLabels
 from admlops.lake.staging import Merge, remove_orphans
 from admlops.lake.store import Dataset
 from admlops.lake.versions import AppendReport
@@ -132,9 +133,10 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
     """
     opened = open_for_reading(inputs.source, config)
     dataset = Dataset.create(config.lake_uri, licences=opened.licences)
+    known = KnownLabels.open(config.lake_uri)
     with write_folder_atomically(outputs.findings) as draft:
         with (draft / QUARANTINE_FILE).open("w") as quarantine:
-            intake = Intake(opened.frames, quarantine, screen=config.screen())
+            intake = Intake(opened.frames, known, quarantine, screen=config.screen())
             intake.add_source()
             if inputs.parts:
                 report = _merge(dataset, intake, inputs.parts, opened.identity)
@@ -157,6 +159,7 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
         "num_present": float(report.num_present),
         "num_quarantined": float(intake.num_quarantined),
         "num_dropped": float(intake.num_dropped),
+        "num_labels_ignored": float(intake.num_labels_ignored),
         "quarantine_share": share,
     }
     dataset = _settle(dataset, report, opened)

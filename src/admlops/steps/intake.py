@@ -21,6 +21,7 @@ from admlops.config import Config
 from admlops.errors import ConfigError, DataError
 from admlops.files import write_atomically
 from admlops.formats.source import FrameSource, Mapped
+from admlops.lake.known_labels import KnownLabels
 from admlops.lake.staging import Staged
 from admlops.structures.finding import Finding
 from admlops.structures.frame import Frame, FrameKey
@@ -77,6 +78,7 @@ class Intake:
 
     Attributes:
         source: the frames.
+        known: the labels that the dataset has already.
         quarantine: takes a line for every reason to leave a frame out.
         log: what was found.
         mapped: what became of the source's categories.
@@ -86,6 +88,7 @@ class Intake:
     """
 
     source: FrameSource
+    known: KnownLabels
     quarantine: TextIO
     log: FindingLog = field(default_factory=FindingLog)
     mapped: Mapped = field(default_factory=Counter)
@@ -97,6 +100,11 @@ class Intake:
     def num_listed(self) -> int:
         """How many frames the source names, readable or not."""
         return len(self.source) + self.source.num_refused
+
+    @property
+    def num_labels_ignored(self) -> int:
+        """How many frames are in the dataset with other labels than the source's."""
+        return self.log.counts["READ021"]
 
     @property
     def num_dropped(self) -> int:
@@ -120,7 +128,14 @@ class Intake:
             if result.frame is None:
                 self.num_quarantined += 1
             else:
+                self._compare(result.frame)
                 yield result.frame
+
+    def _compare(self, frame: Frame) -> None:
+        """Note a frame whose labels will not be taken, as the dataset has others."""
+        if self.known.differ(frame):
+            what = "the dataset holds the frame with other labels, and keeps them"
+            self._note((find("READ021", str(frame.key), what),))
 
     def add_source(self) -> None:
         """Take account of what is wrong with the source as a whole."""

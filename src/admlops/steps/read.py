@@ -6,6 +6,7 @@ from pathlib import Path
 
 from admlops.errors import ConfigError
 from admlops.files import write_atomically, write_folder_atomically
+from admlops.lake.known_labels import KnownLabels
 from admlops.lake.staging import stage_frames
 from admlops.steps.ingest import IngestConfig, open_for_reading
 from admlops.steps.intake import PART_FILE, QUARANTINE_FILE, Intake
@@ -63,9 +64,10 @@ def read(inputs: ReadInputs, outputs: ReadOutputs, config: ReadConfig) -> Scores
         )
     opened = open_for_reading(inputs.source, config)
     numbers = shard.cut(len(opened.frames))
+    known = KnownLabels.open(config.lake_uri)
     with write_folder_atomically(outputs.part) as draft:
         with (draft / QUARANTINE_FILE).open("w") as quarantine:
-            intake = Intake(opened.frames, quarantine, screen=config.screen())
+            intake = Intake(opened.frames, known, quarantine, screen=config.screen())
             staged = stage_frames(config.lake_uri, intake.frames(numbers), opened.licences)
         part = intake.part(opened.identity, numbers, staged)
         write_atomically(draft / PART_FILE, json.dumps(part.to_json_dict()) + "\n")

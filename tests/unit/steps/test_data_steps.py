@@ -170,6 +170,26 @@ def test_changed_sensor_data_under_a_known_key_is_refused(workspace):
     assert findings(workspace, "again")["rules"] == {"READ015": 1}
 
 
+def test_labels_that_a_frame_in_the_lake_does_not_get_are_told(workspace):
+    ingest_into(workspace)
+    again = ingest_into(workspace, "again")
+    assert (again["num_present"], again["num_labels_ignored"]) == (again["num_frames"], 0.0)
+    other = ingest_into(workspace, "other", categories={"car": "vehicle"})
+    assert other["num_added"] == 0
+    found = findings(workspace, "other")
+    assert found["rules"] == {"READ021": other["num_labels_ignored"]}
+    assert 0 < other["num_labels_ignored"] < other["num_frames"]  # not those of the pool
+    assert "keeps them" in found["findings"][0]["what"]
+    assert found["num_quarantined"] == 0
+
+
+def test_frames_that_moved_to_another_split_have_the_same_labels(workspace):
+    ingest_into(workspace)
+    dataset = Dataset.open(str(workspace / "lake"))
+    dataset.move(dict.fromkeys(dataset.keys(), "train"))
+    assert ingest_into(workspace, "again")["num_labels_ignored"] == 0.0
+
+
 def test_a_name_that_the_source_does_not_have_is_reported(workspace):
     ingest_into(workspace, categories={"car": "vehicle", "cyclits": "bicycle"})
     found = findings(workspace)

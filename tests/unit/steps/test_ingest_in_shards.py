@@ -96,6 +96,23 @@ def test_the_order_of_the_parts_does_not_matter(collected, whole, tmp_path) -> N
     assert_same(tmp_path, whole)
 
 
+def test_labels_that_frames_do_not_get_are_told_by_shards_too(collected, tmp_path) -> None:
+    ingest_in_shards(collected, tmp_path, 2)
+    parts = []
+    for shard in list_shards(2):
+        parts.append(tmp_path / f"again_{shard[0]}")
+        config = {"lake_uri": str(tmp_path / "lake"), "shard": shard, "categories": {"car": "van"}}
+        read(
+            ReadInputs(collected / "source.json"), ReadOutputs(parts[-1]), ReadConfig.parse(config)
+        )
+    outputs = IngestOutputs(tmp_path / "again.json", tmp_path / "again_findings")
+    values = {"max_quarantine_share": SHARE, "categories": {"car": "van"}}
+    config = IngestConfig.parse({"lake_uri": str(tmp_path / "lake"), **values})
+    scores = ingest(IngestInputs(collected / "source.json", tuple(parts)), outputs, config)
+    assert scores["num_added"] == 0
+    assert scores["num_labels_ignored"] > 0
+
+
 def read_and_die(collected: Path, home: Path, shard: str) -> None:
     from admlops.steps import read as module
 
