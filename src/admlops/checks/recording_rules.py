@@ -103,7 +103,7 @@ RECORDING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "REC017",
         "error",
         "The pose of the vehicle is known at the time of a frame",
-        "Record odometry or transforms without gaps, from before the first sweep",
+        "Record odometry, transforms or satellite fixes without gaps, from before the first sweep",
     ),
     (
         "REC018",
@@ -122,5 +122,11 @@ RECORDING_ROWS: tuple[tuple[str, Severity, str, str], ...] = (
         "error",
         "An image of a frame can be decoded",
         "Use one of the encodings that the guide on recordings lists",
+    ),
+    (
+        "REC021",
+        "error",
+        "Where poses come from satellite fixes, the Imu's heading agrees with the course",
+        "State imu_yaw_offset_deg; an Imu without compass has no absolute heading: record odometry",
     ),
 )

@@ -119,3 +119,46 @@ def rotation_from_quaternion(quaternion_wxyz: ArrayLike) -> NDArray[np.float64]:
             [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
         ]
     )
+
+
+def quaternions_about(axis: int, angle_rad: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (N, 4) quaternions w x y z of turns by (N,) angles about x (0), y (1) or z (2)."""
+    quaternions = np.zeros((len(angle_rad), 4))
+    quaternions[:, 0] = np.cos(angle_rad / 2.0)
+    quaternions[:, 1 + axis] = np.sin(angle_rad / 2.0)
+    return quaternions
+
+
+def multiply_quaternions(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the (N, 4) Hamilton products of (N, 4) or (1, 4) quaternions w x y z."""
+    w, x, y, z = np.moveaxis(first, 1, 0)
+    a, b, c, d = np.moveaxis(second, 1, 0)
+    rows = [
+        w * a - x * b - y * c - z * d,
+        w * b + x * a + y * d - z * c,
+        w * c - x * d + y * a + z * b,
+        w * d + x * c - y * b + z * a,
+    ]
+    return np.column_stack(rows)
+
+
+def conjugate_quaternions(quaternions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (N, 4) opposite turns of quaternions w x y z of length one."""
+    return quaternions * np.array([1.0, -1.0, -1.0, -1.0])
+
+
+def rotate_by_quaternions(
+    quaternions: NDArray[np.float64], vectors: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (N, 3) vectors, each turned by its quaternion w x y z of length one, or all by one.
+
+    Args:
+        quaternions: (N, 4) or (1, 4).
+        vectors: (N, 3) or (1, 3).
+    """
+    axis = quaternions[:, 1:]
+    twice = 2.0 * np.cross(axis, vectors)
+    turned: NDArray[np.float64] = vectors + quaternions[:, :1] * twice + np.cross(axis, twice)
+    return turned

@@ -12,7 +12,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from admlops.geometry.pose import make_transform, quaternion_from_rotation
+from admlops.geometry.pose import (
+    make_transform,
+    multiply_quaternions,
+    quaternion_from_rotation,
+)
 
 _SMALL_ANGLE_COSINE = 0.9999999
 
@@ -103,7 +107,25 @@ class Trajectory:
         """Return the same way in another fixed frame."""
         turn = quaternion_from_rotation(target_from_parent[:3, :3])
         translation = self.translation_m @ target_from_parent[:3, :3].T + target_from_parent[:3, 3]
-        return type(self)(self.times_ns, translation, _multiply(turn, self.quaternion_wxyz))
+        turned = multiply_quaternions(turn[None], self.quaternion_wxyz)
+        return type(self)(self.times_ns, translation, turned)
+
+    def sampled(self, times_ns: NDArray[np.int64]) -> Self:
+        """Return the poses at (N,) strictly rising times; outside, those of the nearer end.
+
+        Raises:
+            ValueError: the trajectory is empty.
+        """
+        if len(self) == 0:
+            raise ValueError("a trajectory without poses")
+        after = np.clip(np.searchsorted(self.times_ns, times_ns), 1, max(1, len(self) - 1))
+        before, after = after - 1, np.minimum(after, len(self) - 1)
+        span_ns = np.maximum(self.times_ns[after] - self.times_ns[before], 1)
+        share = np.clip((times_ns - self.times_ns[before]) / span_ns, 0.0, 1.0)[:, None]
+        start_m = self.translation_m[before]
+        translation_m = start_m + share * (self.translation_m[after] - start_m)
+        quaternion = _slerp(self.quaternion_wxyz[before], self.quaternion_wxyz[after], share)
+        return type(self)(np.asarray(times_ns, dtype=np.int64), translation_m, quaternion)
 
 
 def compensate_motion(
@@ -133,12 +155,18 @@ def compensate_motion(
     )
 
 
-def _multiply(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (K, 4) Hamilton products of one quaternion with (K, 4)."""
-    w, x, y, z = first
-    matrix = np.array([[w, -x, -y, -z], [x, w, -z, y], [y, z, w, -x], [z, -y, x, w]])
-    product: NDArray[np.float64] = second @ matrix.T
-    return product
+def _slerp(
+    first: NDArray[np.float64], second: NDArray[np.float64], share: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (N, 4) turns between (N, 4) turns on the same half sphere, at (N, 1) shares."""
+    cosine = np.clip((first * second).sum(axis=1, keepdims=True), -1.0, 1.0)
+    angle = np.arccos(cosine)
+    is_small = cosine > _SMALL_ANGLE_COSINE
+    sine = np.where(is_small, 1.0, np.sin(angle))
+    left = np.where(is_small, 1.0 - share, np.sin((1.0 - share) * angle) / sine)
+    right = np.where(is_small, share, np.sin(share * angle) / sine)
+    between: NDArray[np.float64] = left * first + right * second
+    return between / np.linalg.norm(between, axis=1, keepdims=True)
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,7 @@
 """Says which topics of a recording are which sensors, and how good a recording must be."""
 
 from pathlib import PurePosixPath
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,9 @@ from admlops.recordings.point_cloud import TimeUnit
 
 MAPPING_FILE = "admlops_recording.yaml"
 """Says beside the recordings which topics are which sensors (a `RecordingConfig`)."""
+
+PoseSource = Literal["auto", "odometry", "transforms", "gnss"]
+"""Where the vehicle's pose comes from; "gnss" is NavSatFix and Imu."""
 
 
 class LidarTopic(Config):
@@ -94,6 +97,9 @@ class QualityLimits(Config):
     """Share of messages without points or pixels (REC014)."""
     min_sync_share: float = Field(default=0.9, ge=0, le=1)
     """Share of sweeps with a partner from every other sensor within the tolerance (REC015)."""
+    max_heading_error_deg: float = Field(default=15.0, gt=0, le=180)
+    """Where poses come from fixes: median of the Imu's heading less the course over ground, either
+    way (REC021)."""
 
 
 class RecordingConfig(Config):
@@ -104,11 +110,24 @@ class RecordingConfig(Config):
     cameras: tuple[CameraTopic, ...] = ()
     """The cameras, the front one first. Every image topic with a CameraInfo when empty."""
     odometry_topic: str = ""
-    """Topic of nav_msgs/Odometry for the vehicle's pose; the only one, or transforms, if empty."""
+    """Topic of nav_msgs/Odometry for the vehicle's pose; the only one when empty."""
     imu_topic: str = ""
-    """Topic of sensor_msgs/Imu; it is measured for quality and handed on as events."""
+    """Topic of sensor_msgs/Imu; the only one when empty."""
     fix_topic: str = ""
     """Topic of sensor_msgs/NavSatFix; likewise."""
+    pose_source: PoseSource = "auto"
+    """Where the vehicle's pose comes from; "auto" takes the first that is there of odometry,
+    transforms, and satellite fixes with the Imu's orientation."""
+    fix_frame_id: str = ""
+    """Coordinate frame of the antenna; the messages' own when empty."""
+    imu_frame_id: str = ""
+    """Coordinate frame of the Imu; likewise."""
+    imu_yaw_offset_deg: float = Field(default=0.0, ge=-360, le=360)
+    """Is added to the Imu's yaw, counter-clockwise; ours is zero in the east. 90 for an Imu whose
+    yaw is zero in the north."""
+    min_course_speed_mps: float = Field(default=2.0, gt=0)
+    """Where the Imu tells no orientation, the heading is the course over ground of fixes from this
+    speed on."""
     transform_topic: str = "/tf"
     """Topic of changing transforms."""
     static_transform_topic: str = "/tf_static"

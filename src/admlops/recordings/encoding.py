@@ -134,15 +134,18 @@ def encode_odometry(
 def encode_imu(
     stamp_ns: int,
     frame_id: str,
-    rotation: NDArray[np.float64],
+    rotation: NDArray[np.float64] | None,
     angular_velocity_radps: NDArray[np.float64],
     acceleration_mps2: NDArray[np.float64],
 ) -> bytes:
-    """Return an Imu; the covariances are zero, which means unknown."""
+    """Return an Imu; the covariances are zero, which means unknown, or say: no orientation."""
     writer = WireWriter()
     writer.header(stamp_ns, frame_id)
-    writer.doubles(np.roll(quaternion_from_rotation(rotation), -1))
-    writer.doubles(np.zeros(9))
+    quaternion = (
+        np.array([1.0, 0, 0, 0]) if rotation is None else quaternion_from_rotation(rotation)
+    )
+    writer.doubles(np.roll(quaternion, -1))
+    writer.doubles(np.append(-1.0 if rotation is None else 0.0, np.zeros(8)))
     writer.doubles(angular_velocity_radps)
     writer.doubles(np.zeros(9))
     writer.doubles(acceleration_mps2)
@@ -150,19 +153,22 @@ def encode_imu(
     return writer.finish()
 
 
-def encode_fix(stamp_ns: int, frame_id: str, place: tuple[float, float, float]) -> bytes:
+def encode_fix(
+    stamp_ns: int, frame_id: str, place: NDArray[np.float64], has_fix: bool = True
+) -> bytes:
     """Return a NavSatFix.
 
     Args:
         stamp_ns: time of the fix.
         frame_id: of the antenna.
-        place: latitude and longitude in degrees, altitude in metres.
+        place: (3,) latitude and longitude in degrees, altitude in metres.
+        has_fix: whether the status is a fix or none.
     """
     writer = WireWriter()
     writer.header(stamp_ns, frame_id)
-    writer.number("b", 0)
+    writer.number("b", 0 if has_fix else -1)
     writer.number("H", 1)
-    writer.doubles(np.array(place))
+    writer.doubles(place)
     writer.doubles(np.zeros(9))
     writer.number("B", 0)
     return writer.finish()

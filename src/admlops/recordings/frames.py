@@ -11,7 +11,7 @@ from admlops.errors import DataError
 from admlops.formats.reading import MAX_COORDINATE_M
 from admlops.formats.source import ReadResult
 from admlops.geometry.pose import invert, transform_cloud
-from admlops.geometry.trajectory import compensate_motion
+from admlops.geometry.trajectory import Trajectory, compensate_motion
 from admlops.recordings.events import ImageEvent, LidarEvent
 from admlops.recordings.images import encode_image
 from admlops.recordings.index import RecordingIndex
@@ -36,12 +36,14 @@ class FramePlan:
         scenes: (F,) scene numbers.
         rows: (F,) rows of each sensor's index, -1 where it has no partner.
         num_trimmed: sweeps at the ends of the log, before the first pose or after the last.
+        num_unposed: frames in a gap of the poses; they are refused when they are read.
     """
 
     times_ns: NDArray[np.int64]
     scenes: NDArray[np.int64]
     rows: Mapping[str, NDArray[np.int64]]
     num_trimmed: int
+    num_unposed: int = 0
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -72,7 +74,16 @@ def plan_frames(index: RecordingIndex, rig: Rig) -> FramePlan:
         scenes=number_scenes(times_ns, config.scene_length_s, config.limits.max_gap_s),
         rows={main: kept.astype(np.int64)} | {name: row[kept] for name, row in rows.items()},
         num_trimmed=num_trimmed,
+        num_unposed=int((~has_pose(rig.way, times_ns, config.max_pose_gap_s)).sum()),
     )
+
+
+def has_pose(way: Trajectory, times_ns: NDArray[np.int64], max_gap_s: float) -> NDArray[np.bool_]:
+    """Return for each time whether a pose is known, or the vehicle's way is not known at all."""
+    if len(way) == 0:
+        return np.ones(len(times_ns), dtype=np.bool_)
+    inside = np.clip(times_ns, way.times_ns[0], way.times_ns[-1])
+    return way.covers(inside, round(max_gap_s * 1e9))
 
 
 def _has_pose(
@@ -161,12 +172,8 @@ class FrameBuilder:
         return ReadResult(frame)
 
     def _check_pose(self, time_ns: int) -> None:
-        way = self.rig.way
-        if len(way) == 0:
-            return
-        inside = min(max(time_ns, int(way.times_ns[0])), int(way.times_ns[-1]))
-        if not way.covers([inside], round(self.index.config.max_pose_gap_s * 1e9))[0]:
-            gap_s = self.index.config.max_pose_gap_s
+        gap_s = self.index.config.max_pose_gap_s
+        if not has_pose(self.rig.way, np.array([time_ns]), gap_s)[0]:
             raise _RefusedError("REC017", f"no pose within {gap_s:g} s")
 
     def _sweep(self, number: int, time_ns: int) -> LidarSweep:

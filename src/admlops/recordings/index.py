@@ -1,6 +1,7 @@
 """One pass over a recording: when each sensor spoke, where its messages lie, and how it is set up.
 
-What stays in memory is some 50 bytes per message and the vehicle's poses; payloads are passed over.
+What stays in memory is some 50 bytes per message and the vehicle's poses, or fixes and orientations
+where it has none; payloads are passed over.
 """
 
 from array import array
@@ -17,13 +18,16 @@ from admlops.recordings.decoding import decode
 from admlops.recordings.events import (
     CalibrationEvent,
     ImageEvent,
+    ImuEvent,
     LidarEvent,
     OdometryEvent,
+    PositionEvent,
     SensorEvent,
     StampedTransform,
     TransformEvent,
 )
 from admlops.recordings.messages import Place, RawMessage, Topic
+from admlops.recordings.navigation import Navigation, NavigationLog, is_usable
 from admlops.recordings.point_cloud import decode_cloud
 from admlops.recordings.recording import Recording
 from admlops.recordings.stream import Contents, EventStream
@@ -40,7 +44,7 @@ class SensorIndex:
         stamp_ns: (N,) int64 when they were measured, corrected by `time_offset_s`.
         log_time_ns: (N,) int64 when they were received.
         place: (N, 3) int64 rows of `Place`.
-        is_empty: (N,) whether a message has no points or no pixels.
+        is_empty: (N,) whether a message has no points or no pixels, or is a fix without a place.
     """
 
     topic: Topic
@@ -99,6 +103,7 @@ class RecordingIndex:
         transforms: the tree of frames.
         odometry: the vehicle's way as odometry has it; empty without.
         odometry_frames: frame that it is given in, and frame whose way it is.
+        navigation: satellite fixes and orientations; empty where poses come from elsewhere.
         out_of_order: messages by topic whose log time lies before that of an earlier message.
         findings: damage of files and messages.
     """
@@ -113,6 +118,7 @@ class RecordingIndex:
     transforms: TransformTree
     odometry: Trajectory
     odometry_frames: tuple[str, str]
+    navigation: Navigation
     out_of_order: Mapping[str, int]
     findings: tuple[Finding, ...]
 
@@ -149,6 +155,7 @@ class _Indexer:
     transforms: TransformTree = field(default_factory=TransformTree)
     odometry: PoseList = field(default_factory=PoseList)
     odometry_frames: tuple[str, str] = ("", "")
+    navigation: NavigationLog = field(default_factory=NavigationLog)
     out_of_order: dict[str, int] = field(default_factory=dict)
     last_log_time_ns: int = -1
 
@@ -156,6 +163,8 @@ class _Indexer:
         sensors = self.config.sensors
         self._offset_ns = {item.sensor: round(item.time_offset_s * 1e9) for item in sensors}
         self._lidars = {item.sensor: item for item in self.config.lidars}
+        source, has_odometry = self.config.pose_source, self.config.odometry_topic in self.topics
+        self._navigates = source == "gnss" or (source == "auto" and not has_odometry)
 
     def add(self, event: SensorEvent) -> None:
         if event.log_time_ns < self.last_log_time_ns:
@@ -191,6 +200,10 @@ class _Indexer:
                     event.quaternion_wxyz,
                 )
             )
+        elif isinstance(event, PositionEvent | ImuEvent):
+            is_empty = isinstance(event, PositionEvent) and not is_usable(event)
+            if self._navigates:
+                self.navigation.add(event)
         stamp_ns = event.stamp_ns + self._offset_ns.get(event.sensor, 0)
         self.rows[event.sensor].add(event, stamp_ns, is_empty)
 
@@ -229,6 +242,7 @@ def index_recording(
         transforms=indexer.transforms,
         odometry=indexer.odometry.trajectory(),
         odometry_frames=indexer.odometry_frames,
+        navigation=indexer.navigation.navigation(),
         out_of_order=indexer.out_of_order,
         findings=(*recording.log.ordered(), *stream.log.ordered()),
     )

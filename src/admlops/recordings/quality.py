@@ -44,7 +44,7 @@ class SensorQuality:
         latency_s: median of log time less stamp.
         latency_spread_s: 99 % of the latencies lie nearer to it.
         num_out_of_order: messages written behind later ones.
-        num_empty: messages without payload.
+        num_empty: messages without payload, or fixes without a place.
         sync_share: share of the main lidar's sweeps with a partner; NaN for that lidar.
         sync_residual_s: median distance of partners.
         sync_worst_s: 99 % of the partners are nearer.
@@ -88,6 +88,8 @@ class RecordingQuality:
         sensors: every mapped one with messages.
         unmapped: number of messages by "topic type" that no sensor takes.
         findings: of files, messages, sensors, calibration and pose.
+        pose_source: what the vehicle's pose is from, see `vehicle.VehicleWay`.
+        num_unposed: frames in a gap of the poses, which are refused.
     """
 
     name: str
@@ -99,6 +101,8 @@ class RecordingQuality:
     sensors: tuple[SensorQuality, ...]
     unmapped: dict[str, int]
     findings: tuple[Finding, ...]
+    pose_source: str = ""
+    num_unposed: int = 0
 
     @property
     def is_accepted(self) -> bool:
@@ -118,6 +122,8 @@ class RecordingQuality:
             "num_messages": self.num_messages,
             "num_frames": self.num_frames,
             "num_trimmed": self.num_trimmed,
+            "num_unposed": self.num_unposed,
+            "pose_source": self.pose_source,
             "sensors": sensors,
             "unmapped": self.unmapped,
             "findings": [finding.to_json_dict() for finding in self.findings],
@@ -163,6 +169,8 @@ def measure_quality(
         sensors=sensors,
         unmapped=unmapped,
         findings=(*findings, *rig.findings),
+        pose_source=rig.pose_source,
+        num_unposed=plan.num_unposed,
     )
 
 
@@ -314,9 +322,9 @@ def _judge(quality: SensorQuality, index: RecordingIndex, name: str) -> Iterator
     if quality.num_out_of_order:
         what = f"{quality.num_out_of_order} of {quality.num_messages} messages"
         yield find("REC012", where, what)
-    if quality.num_empty > limits.max_empty_share * quality.num_messages:
-        yield find("REC014", where, f"{quality.num_empty} of {quality.num_messages} are empty")
     if quality.sensor in _frame_sensors(index):
+        if quality.num_empty > limits.max_empty_share * quality.num_messages:
+            yield find("REC014", where, f"{quality.num_empty} of {quality.num_messages} are empty")
         yield from _judge_rate(quality, limits, where)
         layout = index.layouts.get(quality.sensor)
         if layout is not None and index.config.motion_compensation and not layout.has_times:

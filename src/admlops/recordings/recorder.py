@@ -18,7 +18,13 @@ from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
 
 from admlops.files import open_atomically, write_atomically
-from admlops.geometry.pose import invert, quaternion_from_rotation
+from admlops.geometry.geodesy import places_from_local, turns_between
+from admlops.geometry.pose import (
+    invert,
+    make_transform,
+    quaternion_from_rotation,
+    rotation_from_quaternion,
+)
 from admlops.geometry.trajectory import Trajectory
 from admlops.recordings import decoding, encoding
 from admlops.recordings.config import MAPPING_FILE
@@ -29,11 +35,32 @@ from admlops.structures.frame import Frame, LidarSweep
 EGO_FRAME, GLOBAL_FRAME = "base_link", "odom"
 SWEEP_S = 0.1
 ODOMETRY_NS = 10_000_000
+FIX_NS = 50_000_000
+ANTENNA_FRAME, IMU_FRAME = "gnss", "imu"
+ORIGIN = (49.0, 8.4, 115.0)
+"""Latitude, longitude and height of the global frame's origin; its axes are east, north, up."""
 
-_ORIGIN_DEG = (49.0, 8.4)
-_METRES_PER_DEGREE = 111_320.0
 _GRAVITY_MPS2 = 9.81
 _CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Receivers:
+    """Where antenna and Imu sit on the vehicle.
+
+    Attributes:
+        ego_from_antenna: (4, 4); only its place counts.
+        ego_from_imu: (4, 4); only its rotation counts.
+    """
+
+    ego_from_antenna: NDArray[np.float64]
+    ego_from_imu: NDArray[np.float64]
+
+
+ON_THE_ROOF = Receivers(
+    ego_from_antenna=make_transform(np.eye(3), [-0.5, 0.0, 1.7]),
+    ego_from_imu=make_transform(np.eye(3), [0.0, 0.0, 0.5]),
+)
 
 
 class RosRecorder:
@@ -81,7 +108,9 @@ def message_definition(type_name: str) -> str:
     return (files("admlops.recordings") / "schemas" / name).read_text()
 
 
-def record_scenes(folder: Path, frames: Iterable[Frame]) -> list[Path]:
+def record_scenes(
+    folder: Path, frames: Iterable[Frame], receivers: Receivers = ON_THE_ROOF
+) -> list[Path]:
     """Write one recording per scene of frames in order; return the files.
 
     Args:
@@ -89,6 +118,7 @@ def record_scenes(folder: Path, frames: Iterable[Frame]) -> list[Path]:
             would be parts of one recording. Beside them a mapping says under which conditions they
             were recorded.
         frames: in the order of log, scene and time; poses are taken as given.
+        receivers: which measure the way without noise, as `navigation` reads it.
     """
     paths = []
     conditions: dict[str, list[str]] = {}
@@ -99,7 +129,7 @@ def record_scenes(folder: Path, frames: Iterable[Frame]) -> list[Path]:
         with open_atomically(path) as file:
             recorder = RosRecorder(file)
             for step in _steps(chain((first,), group)):
-                _record(recorder, step)
+                _record(recorder, step, receivers)
             recorder.finish()
         paths.append(path)
     mapping = yaml.safe_dump({"conditions": conditions}, sort_keys=True)
@@ -153,10 +183,10 @@ def _steps(frames: Iterable[Frame]) -> Iterator[_Step]:
         old_velocity = velocity
 
 
-def _record(recorder: RosRecorder, step: _Step) -> None:
+def _record(recorder: RosRecorder, step: _Step, receivers: Receivers) -> None:
     frame, start_ns = step.frame, step.frame.key.timestamp_ns
     if step.is_first:
-        _record_mounting(recorder, frame)
+        _record_mounting(recorder, frame, receivers)
     for image in frame.cameras:
         if image.encoded:
             name = f"/{image.sensor.name}"
@@ -167,29 +197,28 @@ def _record(recorder: RosRecorder, step: _Step) -> None:
             topic = f"{name}/image_rect/compressed" if not image.sensor.distortion.any() else ""
             topic = topic or f"{name}/image_raw/compressed"
             recorder.write(topic, decoding.COMPRESSED_IMAGE, start_ns, data)
-    data = encoding.encode_fix(start_ns, EGO_FRAME, _place(frame.global_from_ego))
-    recorder.write("/gnss/fix", decoding.FIX, start_ns, data)
     if frame.lidar is not None:
         table = spin(frame.lidar, step.way)
         data = encoding.encode_points(start_ns, frame_of(frame.lidar.sensor), table)
         topic = f"/{frame.lidar.sensor.name}/points"
         recorder.write(topic, decoding.POINT_CLOUD, start_ns, data)
-    _record_way(recorder, step)
+    _record_way(recorder, step, receivers)
 
 
-def _record_mounting(recorder: RosRecorder, frame: Frame) -> None:
+def _record_mounting(recorder: RosRecorder, frame: Frame, receivers: Receivers) -> None:
     sensors = [image.sensor for image in frame.cameras]
     if frame.lidar is not None:
         sensors.insert(0, frame.lidar.sensor)
     mounting = [(EGO_FRAME, frame_of(sensor), sensor.ego_from_sensor) for sensor in sensors]
+    mounting.append((EGO_FRAME, ANTENNA_FRAME, receivers.ego_from_antenna))
+    mounting.append((EGO_FRAME, IMU_FRAME, receivers.ego_from_imu))
     data = encoding.encode_transforms(frame.key.timestamp_ns, mounting)
     recorder.write("/tf_static", decoding.TRANSFORMS, frame.key.timestamp_ns, data)
 
 
-def _record_way(recorder: RosRecorder, step: _Step) -> None:
-    """Write odometry, transforms and inertial measurements up to the end of the way."""
+def _record_way(recorder: RosRecorder, step: _Step, receivers: Receivers) -> None:
+    """Write odometry, transforms, fixes and inertial measurements up to the end of the way."""
     start_ns, end_ns = (int(time) for time in step.way.times_ns)
-    acceleration = step.acceleration_mps2 + np.array([0.0, 0.0, _GRAVITY_MPS2])
     for time_ns in range(start_ns, end_ns + step.is_last, ODOMETRY_NS):
         pose = step.way.at(time_ns)
         frames = (GLOBAL_FRAME, EGO_FRAME)
@@ -197,10 +226,33 @@ def _record_way(recorder: RosRecorder, step: _Step) -> None:
         recorder.write("/odometry", decoding.ODOMETRY, time_ns, data)
         data = encoding.encode_transforms(time_ns, [(GLOBAL_FRAME, EGO_FRAME, pose)])
         recorder.write("/tf", decoding.TRANSFORMS, time_ns, data)
-        data = encoding.encode_imu(
-            time_ns, EGO_FRAME, pose[:3, :3], step.twist[3:], acceleration
-        )  # fmt: skip
+        antenna_m = (pose @ receivers.ego_from_antenna)[None, :3, 3]
+        place = places_from_local(np.array(ORIGIN), antenna_m)
+        if (time_ns - start_ns) % FIX_NS == 0:
+            data = encoding.encode_fix(time_ns, ANTENNA_FRAME, place[0])
+            recorder.write("/gnss/fix", decoding.FIX, time_ns, data)
+        data = _measure_inertia(time_ns, pose, step, receivers, place)
         recorder.write("/imu", decoding.IMU, time_ns, data)
+
+
+def _measure_inertia(
+    time_ns: int,
+    pose: NDArray[np.float64],
+    step: _Step,
+    receivers: Receivers,
+    place: NDArray[np.float64],
+) -> bytes:
+    """Return an Imu; its orientation is against east, north and up of the (1, 3) place."""
+    imu_from_ego = receivers.ego_from_imu[:3, :3].T
+    global_from_local = rotation_from_quaternion(turns_between(np.array(ORIGIN), place)[0])
+    acceleration = step.acceleration_mps2 + pose[:3, :3].T @ [0.0, 0.0, _GRAVITY_MPS2]
+    return encoding.encode_imu(
+        time_ns,
+        IMU_FRAME,
+        global_from_local.T @ pose[:3, :3] @ imu_from_ego.T,
+        imu_from_ego @ step.twist[3:],
+        imu_from_ego @ acceleration,
+    )
 
 
 def spin(sweep: LidarSweep, way: Trajectory) -> NDArray[np.void]:
@@ -245,11 +297,3 @@ def _rings(points: NDArray[np.float32]) -> NDArray[np.int64]:
     elevation_deg = np.degrees(np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1])))
     _, ring = np.unique(np.rint(elevation_deg * 100.0), return_inverse=True)
     return np.asarray(ring, dtype=np.int64)
-
-
-def _place(pose: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return latitude, longitude and altitude on a plane that touches the earth at the origin."""
-    latitude, longitude = _ORIGIN_DEG
-    east_m, north_m, up_m = pose[:3, 3]
-    scale = _METRES_PER_DEGREE * np.cos(np.radians(latitude))
-    return latitude + north_m / _METRES_PER_DEGREE, longitude + east_m / scale, float(up_m)

@@ -1,6 +1,6 @@
 """The sensors of one recording as the lake wants them: placed on the vehicle and calibrated."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,10 @@ import numpy as np
 from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.geometry.trajectory import Trajectory
-from admlops.recordings.config import CameraTopic
+from admlops.recordings.config import CameraTopic, RecordingConfig
 from admlops.recordings.events import CalibrationEvent
 from admlops.recordings.index import RecordingIndex
-from admlops.recordings.vehicle import find_ego_frame, place_sensor, vehicle_way
+from admlops.recordings.vehicle import VehicleWay, find_ego_frame, place_sensor, vehicle_way
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor
 
@@ -28,11 +28,13 @@ class Rig:
     Attributes:
         sensors: calibration by our name; sensors that cannot be used are absent.
         way: `global_from_ego`; empty where the recording has no pose.
-        findings: what is wrong with calibration and poses (REC016, REC017).
+        pose_source: what it is from, see `VehicleWay`.
+        findings: what is wrong with calibration and poses (REC016, REC017, REC021).
     """
 
     sensors: Mapping[str, CalibratedSensor]
     way: Trajectory
+    pose_source: str
     findings: tuple[Finding, ...]
 
 
@@ -43,16 +45,14 @@ def build_rig(index: RecordingIndex, where: str) -> Rig:
     try:
         ego_frame = find_ego_frame(index)
     except DataError as error:
-        return Rig({}, empty, (find("REC016", where, str(error)),))
+        return Rig({}, empty, "", (find("REC016", where, str(error)),))
     try:
-        way = vehicle_way(index, ego_frame)
+        vehicle = vehicle_way(index, ego_frame)
     except DataError as error:
-        way = empty
+        vehicle = VehicleWay(empty, "")
         findings.append(find("REC017", where, str(error)))
     else:
-        if len(way) == 0:
-            what = "neither odometry nor transforms say where the vehicle is"
-            findings.append(find("REC017", where, what))
+        findings += _judge_way(vehicle, index.config, where)
     sensors = {}
     for name, layout in index.layouts.items():
         try:
@@ -67,7 +67,21 @@ def build_rig(index: RecordingIndex, where: str) -> Rig:
             sensors[camera.sensor] = _calibrate(index, camera, ego_frame)
         except DataError as error:
             findings.append(find("REC016", f"{where} {camera.sensor}", str(error)))
-    return Rig(sensors, way, tuple(findings))
+    return Rig(sensors, vehicle.way, vehicle.source, tuple(findings))
+
+
+def _judge_way(vehicle: VehicleWay, config: RecordingConfig, where: str) -> Iterator[Finding]:
+    if len(vehicle.way) == 0:
+        what = "neither odometry nor transforms nor satellite fixes say where the vehicle is"
+        if config.pose_source != "auto":
+            what = f"no pose from {config.pose_source}, which pose_source names"
+        yield find("REC017", where, what)
+    if abs(vehicle.heading_error_deg) > config.limits.max_heading_error_deg:
+        what = (
+            f"the Imu's heading is {vehicle.heading_error_deg:+.1f} degrees from the course over "
+            f"ground; at most {config.limits.max_heading_error_deg:g} may be"
+        )
+        yield find("REC021", where, what)
 
 
 def _calibrate(index: RecordingIndex, camera: CameraTopic, ego_frame: str) -> CalibratedSensor:

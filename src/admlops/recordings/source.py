@@ -132,6 +132,12 @@ class RecordingSource:
         """Return how many frames can be read."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    @property
+    def pose_sources(self) -> tuple[str, ...]:
+        """What the poses of the recordings that are read are from, sorted; "none" is without."""
+        sources = {log.quality.pose_source or "none" for log in self._logs}
+        return tuple(sorted(sources))
+
     def close(self) -> None:
         """Close the files that are open; reading opens them again."""
         for log in self._logs:

@@ -1,5 +1,7 @@
 """The vehicle in a recording: which frame is its own, its way, and where its sensors sit."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,26 @@ from admlops.errors import DataError
 from admlops.geometry.pose import make_transform
 from admlops.geometry.trajectory import Trajectory
 from admlops.recordings.index import RecordingIndex
+from admlops.recordings.navigation import Setup, navigate
 from admlops.recordings.stream import EGO_FRAMES, GLOBAL_FRAMES
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleWay:
+    """Where the vehicle is.
+
+    Attributes:
+        way: `global_from_ego`.
+        source: what it is from: "odometry", "transforms", "gnss, heading by imu" or "gnss, heading
+            by course"; "" for nothing.
+        heading_error_deg: median of the Imu's heading less the course over ground; NaN where they
+            were not compared.
+    """
+
+    way: Trajectory
+    source: str
+    heading_error_deg: float = np.nan
+
 
 _NO_WAY = Trajectory.make([], np.empty((0, 3)), np.empty((0, 4)))
 
@@ -44,19 +65,35 @@ def place_sensor(index: RecordingIndex, ego_frame: str, frame_id: str) -> NDArra
     return _raise_by(index.config.ego_height_m) @ base_from_sensor
 
 
-def vehicle_way(index: RecordingIndex, ego_frame: str) -> Trajectory:
-    """Return `global_from_ego` over time, from odometry or from transforms; empty without.
+def vehicle_way(index: RecordingIndex, ego_frame: str) -> VehicleWay:
+    """Return `global_from_ego` over time, from what the config names; empty without.
 
     Raises:
-        DataError: odometry is about a frame that is not connected with the vehicle's.
+        DataError: what was recorded cannot be used: odometry is about a frame, or an antenna sits
+            on one, that is not connected with the vehicle's, or no fix gives a pose.
     """
+    wanted = index.config.pose_source
+    if wanted in ("auto", "odometry") and len(index.odometry):
+        return VehicleWay(_odometry_way(index, ego_frame), "odometry")
+    if wanted in ("auto", "transforms"):
+        way = _transform_way(index, ego_frame)
+        if len(way):
+            return VehicleWay(way, "transforms")
+    if wanted in ("auto", "gnss") and "fix" in index.sensors:
+        return _navigated_way(index, ego_frame)
+    return VehicleWay(_NO_WAY, "")
+
+
+def _odometry_way(index: RecordingIndex, ego_frame: str) -> Trajectory:
+    child = index.odometry_frames[1]
+    child_from_ego = np.eye(4)
+    if child and child != ego_frame:
+        child_from_ego = index.transforms.transform(child, ego_frame, 0)
+    return _shifted(index.odometry, child_from_ego @ _raise_by(-index.config.ego_height_m))
+
+
+def _transform_way(index: RecordingIndex, ego_frame: str) -> Trajectory:
     lowered = _raise_by(-index.config.ego_height_m)
-    if len(index.odometry):
-        child = index.odometry_frames[1]
-        child_from_ego = np.eye(4)
-        if child and child != ego_frame:
-            child_from_ego = index.transforms.transform(child, ego_frame, 0)
-        return _shifted(index.odometry, child_from_ego @ lowered)
     tree = index.transforms
     names = [index.config.global_frame] if index.config.global_frame else GLOBAL_FRAMES
     for name in names:
@@ -68,6 +105,23 @@ def vehicle_way(index: RecordingIndex, ego_frame: str) -> Trajectory:
             poses = [tree.transform(name, ego_frame, int(time)) @ lowered for time in times_ns]
             return Trajectory.from_transforms(times_ns, np.array(poses))
     return _NO_WAY
+
+
+def _navigated_way(index: RecordingIndex, ego_frame: str) -> VehicleWay:
+    config, navigation = index.config, index.navigation
+    fix_frame = config.fix_frame_id or navigation.frames[0]
+    imu_frame = config.imu_frame_id or navigation.frames[1]
+    ego_from_imu = place_sensor(index, ego_frame, imu_frame) if len(navigation.imu) else None
+    setup = Setup(
+        ego_from_antenna=place_sensor(index, ego_frame, fix_frame),
+        ego_from_imu=ego_from_imu,
+        max_gap_ns=round(config.max_pose_gap_s * 1e9),
+        yaw_offset_rad=float(np.radians(config.imu_yaw_offset_deg)),
+        min_course_speed_mps=config.min_course_speed_mps,
+    )
+    found = navigate(navigation, setup)
+    error_deg = float(np.degrees(found.heading_error_rad))
+    return VehicleWay(found.way, f"gnss, heading by {found.heading}", error_deg)
 
 
 def _shifted(way: Trajectory, child_from_ego: NDArray[np.float64]) -> Trajectory:

@@ -163,12 +163,18 @@ def ingest(inputs: IngestInputs, outputs: IngestOutputs, config: IngestConfig) -
         "quarantine_share": share,
     }
     dataset = _settle(dataset, report, opened)
+    dataset.manifest(_provenance(opened), scores).write(outputs.dataset)
+    return scores
+
+
+def _provenance(opened: OpenedSource) -> dict[str, str]:
     root = str(opened.frames.root)
     provenance = {"step": "ingest", "source": root, "source_digest": opened.digest}
     if opened.privacy:
         provenance["privacy"] = opened.privacy
-    dataset.manifest(provenance, scores).write(outputs.dataset)
-    return scores
+    if opened.recordings is not None and opened.recordings.pose_sources:
+        provenance["poses"] = "; ".join(opened.recordings.pose_sources)
+    return provenance
 
 
 def open_for_reading(source: Path, config: IngestConfig) -> OpenedSource:

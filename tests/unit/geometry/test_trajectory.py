@@ -43,6 +43,26 @@ def test_rotations_are_interpolated_as_scipy_does(seed, share):
     np.testing.assert_allclose(way.at(time)[:3, :3], expected, atol=1e-6)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 6))
+def test_many_poses_at_once_are_those_at_each_time(seed, count):
+    random = np.random.default_rng(seed)
+    times = np.sort(random.choice(1000, count, replace=False))
+    way = Trajectory.make(times, random.normal(size=(count, 3)), random.normal(size=(count, 4)))
+    asked = np.unique(random.integers(-100, 1100, 20))
+    sampled = way.sampled(asked)
+    assert sampled.times_ns.tolist() == asked.tolist()
+    for row, time in enumerate(asked):
+        np.testing.assert_allclose(sampled.at(int(time)), way.at(int(time)), atol=1e-7)
+        np.testing.assert_allclose(sampled.translation_m[row], way.at(int(time))[:3, 3], atol=1e-12)
+
+
+def test_an_empty_way_has_no_samples():
+    empty = Trajectory.make([], np.empty((0, 3)), np.empty((0, 4)))
+    with pytest.raises(ValueError, match="without poses"):
+        empty.sampled(np.array([1]))
+
+
 def test_beyond_the_ends_the_nearer_pose_holds():
     way = straight_way()
     np.testing.assert_allclose(way.at(-5)[:3, 3], [0, 0, 0])

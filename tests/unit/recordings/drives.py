@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from admlops.geometry.pose import make_transform
+from admlops.geometry.geodesy import places_from_local
+from admlops.geometry.pose import make_transform, rotation_about_z
 from admlops.recordings import decoding, encoding
 from admlops.recordings.recorder import RosRecorder
 from admlops.structures.frame import CalibratedSensor, CameraImage
@@ -17,6 +18,8 @@ PNG = (
     b"\x00\x00\x00\x00\x00\x00\x00\x00IEND\xaeB`\x82"
 )
 CAMERA_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+ANTENNA_M = (-0.5, 0.2, 1.7)
+ORIGIN = np.array([48.0, 11.0, 500.0])
 MATRIX = np.array([[10.0, 0, 4], [0, 10.0, 3], [0, 0, 1]])
 
 
@@ -44,10 +47,15 @@ class Drive:
         self.cloud: Callable[[int], np.ndarray] = lambda _: points()
         self.has_calibration = self.has_mounting = self.has_odometry = True
         self.second_lidar_ns: list[int] = []
+        self.fix_period_ns = 0  # none
+        self.has_fix: Callable[[int], bool] = lambda _: True
+        self.antenna_frame = "gnss"
+        self.imu_yaw_deg: float | None = None  # of its message; an Imu without orientation
+        self.east_m: Callable[[float], float] = lambda time_s: speed_mps * time_s
         self.end_ns = self.sweeps_ns[-1] + 200 * MS
 
     def write(self, path: Path) -> Path:
-        messages = [*self._sensors(), *self._vehicle()]
+        messages = [*self._sensors(), *self._vehicle(), *self._navigation()]
         with path.open("wb") as file:
             recorder = RosRecorder(file)
             for log_ns, topic, kind, data in sorted(messages, key=lambda item: item[0]):
@@ -78,6 +86,8 @@ class Drive:
                 ("base_link", "lidar", make_transform(np.eye(3), [0.0, 0.0, 2.0])),
                 ("base_link", "lidar_left", left),
                 ("base_link", "camera", camera_image().sensor.ego_from_sensor),
+                ("base_link", "gnss", make_transform(np.eye(3), ANTENNA_M)),
+                ("base_link", "imu", np.eye(4)),
             ]
             data = encoding.encode_transforms(START_NS, mounting)
             yield START_NS - 10 * MS, "/tf_static", decoding.TRANSFORMS, data
@@ -87,3 +97,19 @@ class Drive:
                 twist = np.array([self.speed_mps, 0, 0, 0, 0, 0])
                 data = encoding.encode_odometry(time, ("odom", "base_link"), pose, twist)
                 yield time, "/odometry", decoding.ODOMETRY, data
+
+    def _navigation(self):
+        """Eastward from the origin, at `east_m`."""
+        if not self.fix_period_ns:
+            return
+        start_ns = START_NS - 100 * MS
+        for time in range(start_ns, self.end_ns, self.fix_period_ns):
+            antenna_m = np.array([[self.east_m((time - START_NS) * 1e-9), 0.0, 0.0]]) + ANTENNA_M
+            (place,) = places_from_local(ORIGIN, antenna_m)
+            data = encoding.encode_fix(time, self.antenna_frame, place, self.has_fix(time))
+            yield time, "/gnss/fix", decoding.FIX, data
+        for time in range(start_ns, self.end_ns, 10 * MS):
+            yaw_deg = self.imu_yaw_deg
+            rotation = None if yaw_deg is None else rotation_about_z(np.radians(yaw_deg))
+            data = encoding.encode_imu(time, "imu", rotation, np.zeros(3), np.array([0, 0, 9.81]))
+            yield time, "/imu", decoding.IMU, data

@@ -1,16 +1,19 @@
 """A simulated drive goes the way of a recorded one: recording, quality, frames, lake."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from admlops.errors import DataError
+from admlops.geometry.pose import invert
 from admlops.lake.store import Dataset
 from admlops.simulation.config import CameraConfig, LidarConfig, SceneGroup, WorldConfig
 from admlops.simulation.world import frame_keys, oracle_labels, simulate
 from admlops.steps.collect import CollectConfig, CollectInputs, CollectOutputs, collect
 from admlops.steps.ingest import IngestConfig, IngestInputs, IngestOutputs, ingest
+from admlops.structures.manifest import Manifest
 
 NONE = SceneGroup(num_scenes=0)
 WORLD = WorldConfig(
@@ -57,6 +60,8 @@ def test_a_recorded_world_reaches_the_lake(collected, tmp_path):
         np.sort(frame.points_in_ego(), axis=0), np.sort(truth.points_in_ego(), axis=0), atol=2e-5
     )
     assert dataset.licences == ("CC0-1.0",)
+    manifest = Manifest.read(tmp_path / "dataset.json", "dataset")
+    assert manifest.provenance["poses"] == "odometry"
     quality = json.loads((tmp_path / "findings" / "quality.json").read_text())
     (recording,) = quality["recordings"]
     assert recording["is_accepted"]
@@ -64,6 +69,31 @@ def test_a_recorded_world_reaches_the_lake(collected, tmp_path):
     page = (tmp_path / "findings" / "quality.html").read_text()
     assert "synthetic-4-train-000" in page
     assert "Every rule holds" in page
+
+
+def test_fixes_and_an_imu_alone_lead_to_the_same_frames(collected, tmp_path):
+    """The same drive by its fixes: the vehicle moves, and points lie, as with odometry."""
+    drives = tmp_path / "drives"
+    shutil.copytree(collected / "drives", drives)
+    (drives / "manifest.json").unlink(missing_ok=True)
+    with (drives / "admlops_recording.yaml").open("a") as mapping:
+        mapping.write("pose_source: gnss\n")
+    ingest_into(tmp_path, drives)
+    manifest = Manifest.read(tmp_path / "dataset.json", "dataset")
+    assert manifest.provenance["poses"] == "gnss, heading by imu"
+    dataset = Dataset.open(str(tmp_path / "lake"))
+    frames, truths = dataset.take(range(3)), list(simulate(WORLD))
+    for frame, truth in zip(frames, truths, strict=True):
+        assert frame.key.timestamp_ns == truth.key.timestamp_ns
+        ours, theirs = (
+            invert(first.global_from_ego) @ item.global_from_ego
+            for first, item in ((frames[0], frame), (truths[0], truth))
+        )
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        ours, theirs = (np.sort(item.points_in_ego(), axis=0) for item in (frame, truth))
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    page = (tmp_path / "findings" / "quality.html").read_text()
+    assert "Poses are from gnss, heading by imu." in page
 
 
 def test_the_oracle_labels_what_was_recorded(collected, tmp_path):
