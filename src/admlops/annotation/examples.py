@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from admlops.annotation.definition import DatasetDefinition
+from admlops.annotation.example_search import BY_DAY, Search, Shelf, search_boxes, texts
 from admlops.annotation.labelling_rules import CategoryDefinition
 from admlops.geometry.boxes import iou_bev
-from admlops.lake.query import quoted
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
 
@@ -17,10 +17,8 @@ MAX_FRAMES_FOR_OVERLAPS = 2000
 MIN_OVERLAP_IOU = 0.01
 MAX_CLOSE_M = 2.0
 """Centres of vulnerable road users that are nearer are close together."""
-_CANDIDATES = 12
+_IN_SPACE = Shelf("SELECT * FROM boxes WHERE true", ("x_m", "y_m", "z_m"))
 _RANGE = "sqrt(x_m * x_m + y_m * y_m)"
-_BY_DAY = "list_contains(tags, 'night')"
-"""Sorts pictures in which something can be seen first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +42,25 @@ class Example:
     is_labelled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """A condition on the view `boxes` and the order in which its boxes are worth showing."""
-
-    title: str
-    lesson: str
-    condition: str
-    order: str
-    is_labelled: bool = True
-
-
 def choose_examples(dataset: Dataset, definition: DatasetDefinition) -> dict[str, list[Example]]:
     """Return examples of every category: clear, far, occluded, truncated, and at the limits.
 
     A box is shown once; of a kind that the data does not hold there is no example.
     """
     return {
-        item.name: list(_choose(dataset, _spellings(item), _searches(definition, item)))
+        item.name: list(_choose(dataset, spellings_of(item), _searches(definition, item)))
         for item in definition.categories
     }
 
 
 def choose_overview(dataset: Dataset, definition: DatasetDefinition) -> int | None:
     """Return the row of the frame that shows most categories, by day where possible; or None."""
-    names = _texts(definition.names_by_source())
+    names = texts(definition.names_by_source())
     sql = (
         "SELECT row FROM (SELECT log, scene, timestamp_ns, count(DISTINCT category) AS kinds, "
         f"count(*) AS n FROM boxes WHERE category IN ({names}) GROUP BY 1, 2, 3) "
         "JOIN frames USING (log, scene, timestamp_ns) "
-        f"ORDER BY {_BY_DAY}, kinds DESC, n DESC, row LIMIT 1"
+        f"ORDER BY {BY_DAY}, kinds DESC, n DESC, row LIMIT 1"
     )
     found = dataset.query(sql)["row"].to_pylist()
     return found[0] if found else None
@@ -83,11 +70,11 @@ def choose_edge_cases(dataset: Dataset, definition: DatasetDefinition) -> list[E
     """Return what annotators ask about: neighbours, odd sizes, far boxes, unknown categories."""
     found = list(_neighbours(dataset, definition))
     for item in definition.categories:
-        found += _choose(dataset, _spellings(item), _odd_searches(definition, item))
+        found += _choose(dataset, spellings_of(item), _odd_searches(definition, item))
     return found + list(_unknown(dataset, definition))
 
 
-def _searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[_Search]:
+def _searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[Search]:
     needed, reach_m = definition.min_points_of(item.name), definition.max_range_of(item.name)
     partly, largely = definition.rules.occlusion_shares
     whole = "full extent" if definition.rules.occluded == "full_size" else "visible part"
@@ -95,39 +82,39 @@ def _searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[_
     seen = f"num_points >= {needed} AND {_RANGE} <= {reach_m} AND coalesce(occlusion, 0) < 3"
     visible = f"{seen} AND coalesce(occlusion, 0) <= 0 AND coalesce(truncation, 0) < 0.05"
     return [
-        _Search(
+        Search(
             "Clearly visible",
             "Every face of the box touches the object; the arrow points to its front.",
             f"{visible} AND {_RANGE} > 6",
             "num_points DESC",
         ),
-        _Search(
+        Search(
             "Hidden in part",
             f"From {partly:.0%} of the object hidden it is partly, from {largely:.0%} largely "
             f"occluded. The box has the object's {whole}.",
             f"{seen} AND occlusion > 0",
             "occlusion DESC, num_points DESC",
         ),
-        _Search(
+        Search(
             "Cut by the border of the view",
             f"The box has the object's {cut}, as far as it can be told.",
             f"{seen} AND truncation >= 0.15",
             "truncation DESC",
         ),
-        _Search(
+        Search(
             "Far away",
             f"Labelled up to {reach_m:g} m. The image helps to find the heading.",
             f"{visible} AND {_RANGE} > 20",
             f"{_RANGE} DESC",
         ),
-        _Search(
+        Search(
             "Just enough points",
             f"With {needed} points or more the object is labelled; its size follows the category "
             "or its track.",
             f"{seen} AND num_points < {3 * needed + 3}",
             "num_points",
         ),
-        _Search(
+        Search(
             "Too few points",
             f"With fewer than {needed} points the object is not labelled.",
             f"num_points < {needed} AND num_points >= 0",
@@ -137,11 +124,11 @@ def _searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[_
     ]
 
 
-def _odd_searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[_Search]:
+def _odd_searches(definition: DatasetDefinition, item: CategoryDefinition) -> list[Search]:
     needed, reach_m = definition.min_points_of(item.name), definition.max_range_of(item.name)
     labelled = f"num_points >= {needed} AND {_RANGE} <= {reach_m}"
     searches = [
-        _Search(
+        Search(
             "Out of range",
             f"Farther than {reach_m:g} m a {item.name} is not labelled.",
             f"{_RANGE} > {reach_m}",
@@ -153,7 +140,7 @@ def _odd_searches(definition: DatasetDefinition, item: CategoryDefinition) -> li
         return searches
     for axis, (low, high) in zip(("length", "width", "height"), item.size.spans_m, strict=True):
         searches += [
-            _Search(
+            Search(
                 f"Unusual {axis}",
                 f"The {axis} of a {item.name} is {low:g} to {high:g} m. Look again: the category "
                 "or the size may be wrong; if the object is like this, the box stays.",
@@ -165,50 +152,21 @@ def _odd_searches(definition: DatasetDefinition, item: CategoryDefinition) -> li
 
 
 def _choose(
-    dataset: Dataset, spellings: Iterable[str], searches: list[_Search]
+    dataset: Dataset, spellings: Iterable[str], searches: list[Search]
 ) -> Iterator[Example]:
-    """Yield the first box of each search that no earlier search has taken."""
-    taken: set[tuple[float, ...]] = set()
-    answered: set[int] = set()
-    for found in dataset.query(_make_sql(spellings, searches)).to_pylist():
-        center_m = (found["x_m"], found["y_m"], found["z_m"])
-        place = (found["row"], *center_m)
-        if found["search"] not in answered and place not in taken:
-            taken.add(place)
-            answered.add(found["search"])
-            search = searches[found["search"]]
-            yield Example(
-                search.title,
-                search.lesson,
-                found["row"],
-                center_m,
-                found["category"],
-                search.is_labelled,
-            )
+    for search, found in search_boxes(dataset, _IN_SPACE, spellings, searches):
+        yield Example(
+            search.title,
+            search.lesson,
+            found["row"],
+            (found["x_m"], found["y_m"], found["z_m"]),
+            found["category"],
+            search.is_labelled,
+        )
 
 
-def _make_sql(spellings: Iterable[str], searches: list[_Search]) -> str:
-    """Return one query for all searches, best boxes first, so that the labels are read once."""
-    parts = " UNION ALL ".join(
-        f"SELECT {number} AS search, row_number() OVER (ORDER BY {_BY_DAY}, {search.order}, "
-        "log, scene, timestamp_ns, x_m, y_m) AS place, log, scene, timestamp_ns, x_m, y_m, z_m, "
-        f"category FROM named WHERE {search.condition} QUALIFY place <= {_CANDIDATES}"
-        for number, search in enumerate(searches)
-    )
-    return (
-        "WITH named AS MATERIALIZED "
-        f"(SELECT * FROM boxes WHERE category IN ({_texts(spellings)})) "
-        f"SELECT search, row, x_m, y_m, z_m, category FROM ({parts}) "
-        "JOIN frames USING (log, scene, timestamp_ns) ORDER BY search, place"
-    )
-
-
-def _texts(names: Iterable[str]) -> str:
-    """Return names as a list of SQL texts."""
-    return ", ".join(map(quoted, names))
-
-
-def _spellings(item: CategoryDefinition) -> tuple[str, ...]:
+def spellings_of(item: CategoryDefinition) -> tuple[str, ...]:
+    """Return the names under which boxes of a category are found."""
     return (item.name, *item.aliases)
 
 
@@ -217,7 +175,7 @@ def _unknown(dataset: Dataset, definition: DatasetDefinition) -> Iterator[Exampl
     table = dataset.query("SELECT DISTINCT category FROM boxes ORDER BY category")
     for name in sorted(set(table["category"].to_pylist()) - set(definition.names_by_source())):
         lesson = f"The dataset has boxes called {name!r}. By this guideline they are not labelled."
-        search = _Search("Not in this guideline", lesson, "true", "num_points DESC", False)
+        search = Search("Not in this guideline", lesson, "true", "num_points DESC", False)
         yield from _choose(dataset, [name], [search])
 
 

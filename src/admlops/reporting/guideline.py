@@ -4,28 +4,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-import numpy as np
-
 from admlops.analysis.charts import draw_coverage
 from admlops.analysis.coverage import Coverage, measure_coverage
 from admlops.analysis.distributions import SizeQuantiles
 from admlops.analysis.pages import render_page
 from admlops.annotation.definition import DatasetDefinition
-from admlops.annotation.examples import (
-    Example,
-    choose_edge_cases,
-    choose_examples,
-    choose_overview,
+from admlops.annotation.examples import choose_edge_cases, choose_examples, choose_overview
+from admlops.annotation.image_examples import (
+    ONLY_IN_IMAGES,
+    choose_image_edge_cases,
+    choose_image_examples,
+    choose_image_overview,
 )
 from admlops.lake.query import quoted
 from admlops.lake.store import Dataset
-from admlops.reporting.example_pictures import draw_example
-from admlops.reporting.labels import draw_labels_from_above, draw_labels_in_image
+from admlops.reporting.image_example_pictures import camera_of
+from admlops.reporting.labels import (
+    draw_image_labels,
+    draw_labels_from_above,
+    draw_labels_in_image,
+)
 from admlops.reporting.schematics import draw_conventions, draw_rules
+from admlops.reporting.shown_examples import (
+    ImageSizes,
+    ShownExample,
+    measure_image_sizes,
+    show_in_images,
+    show_in_space,
+)
 from admlops.reporting.wording import describe_acceptance, describe_formats, describe_rules
-from admlops.structures.frame import Frame
 
-OCCLUSION_WORDS = {-1: "not known", 0: "visible", 1: "partly", 2: "largely", 3: "not judged"}
 CHAPTERS = (
     ("purpose", "What this is for"),
     ("boxes", "How a box is drawn"),
@@ -40,23 +48,6 @@ CHAPTERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class ShownExample:
-    """An example with its picture.
-
-    Attributes:
-        example: what it shows.
-        picture: data URI.
-        facts: the box in numbers.
-        source: which frame it is from.
-    """
-
-    example: Example
-    picture: str
-    facts: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """What a dataset adds to a guideline; all of it may be absent.
 
@@ -64,9 +55,13 @@ class Evidence:
         reference: name and version of the dataset, not where it is; "" where there is none.
         licences: terms that its pictures carry.
         overview: data URIs of a labelled frame, in the image and from above; "" where absent.
-        examples: pictures by category.
+        examples: pictures of boxes in space by category.
         edge_cases: pictures of what annotators ask about.
+        image_examples: pictures of boxes in images by category, of frames without boxes in space.
+        image_edge_cases: likewise.
         sizes: sizes of the labelled boxes by category.
+        image_sizes: sizes of the labelled boxes in these images by category.
+        unasked: number of frames with boxes in images alone, where the definition has none.
         coverage: counts needed against counts held.
     """
 
@@ -75,8 +70,17 @@ class Evidence:
     overview: tuple[str, str] = ("", "")
     examples: Mapping[str, Sequence[ShownExample]] = field(default_factory=dict)
     edge_cases: Sequence[ShownExample] = ()
+    image_examples: Mapping[str, Sequence[ShownExample]] = field(default_factory=dict)
+    image_edge_cases: Sequence[ShownExample] = ()
     sizes: Mapping[str, SizeQuantiles] = field(default_factory=dict)
+    image_sizes: Mapping[str, ImageSizes] = field(default_factory=dict)
+    unasked: int = 0
     coverage: Coverage | None = None
+
+    def examples_of(self, category: str) -> list[ShownExample]:
+        """Return the pictures of a category, those in space first."""
+        in_images = self.image_examples.get(category, ())
+        return [*self.examples.get(category, ()), *in_images]
 
 
 def collect_evidence(dataset: Dataset, definition: DatasetDefinition) -> Evidence:
@@ -86,15 +90,26 @@ def collect_evidence(dataset: Dataset, definition: DatasetDefinition) -> Evidenc
         DataError: the dataset cannot be read.
     """
     needed = definition.requirement
+    asks_images = "image_box" in definition.shapes
     return Evidence(
         reference=f"{dataset.uri.rstrip('/').rpartition('/')[2]}@{dataset.version}",
         licences=dataset.licences,
         overview=_draw_overview(dataset, definition),
         examples={
-            name: [_show(dataset, item) for item in found]
+            name: [show_in_space(dataset, item) for item in found]
             for name, found in choose_examples(dataset, definition).items()
         },
-        edge_cases=[_show(dataset, item) for item in choose_edge_cases(dataset, definition)],
+        edge_cases=[
+            show_in_space(dataset, item) for item in choose_edge_cases(dataset, definition)
+        ],
+        image_examples=_show_by_category(dataset, definition) if asks_images else {},
+        image_edge_cases=(
+            show_in_images(dataset, choose_image_edge_cases(dataset, definition))
+            if asks_images
+            else ()
+        ),
+        image_sizes=measure_image_sizes(dataset, definition) if asks_images else {},
+        unasked=0 if asks_images else len(dataset.rows_where(ONLY_IN_IMAGES)),
         sizes={item.category: item for item in _measure_sizes(dataset, definition)},
         coverage=None if needed is None else measure_coverage(dataset, needed),
     )
@@ -125,10 +140,27 @@ def render_guideline(definition: DatasetDefinition, evidence: Evidence) -> str:
 def _draw_overview(dataset: Dataset, definition: DatasetDefinition) -> tuple[str, str]:
     row = choose_overview(dataset, definition)
     if row is None:
-        return "", ""
+        return _draw_image_overview(dataset, definition), ""
     (frame,) = dataset.take([row], lidar=True, camera=True)
     above = "" if frame.lidar is None else draw_labels_from_above(frame)
     return draw_labels_in_image(frame) or "", above
+
+
+def _draw_image_overview(dataset: Dataset, definition: DatasetDefinition) -> str:
+    asks_images = "image_box" in definition.shapes
+    place = choose_image_overview(dataset, definition) if asks_images else None
+    if place is None:
+        return ""
+    (frame,) = dataset.take([place[0]], lidar=False, camera=True, other_cameras=True)
+    camera = camera_of(frame, place[1])
+    return "" if camera is None else draw_image_labels(frame, camera)
+
+
+def _show_by_category(
+    dataset: Dataset, definition: DatasetDefinition
+) -> dict[str, list[ShownExample]]:
+    chosen = choose_image_examples(dataset, definition)
+    return {name: show_in_images(dataset, found) for name, found in chosen.items()}
 
 
 def _measure_sizes(dataset: Dataset, definition: DatasetDefinition) -> list[SizeQuantiles]:
@@ -147,34 +179,3 @@ def _measure_sizes(dataset: Dataset, definition: DatasetDefinition) -> list[Size
         "GROUP BY 1 ORDER BY 1"
     )
     return [SizeQuantiles.parse(row) for row in dataset.query(sql).to_pylist()]
-
-
-def _show(dataset: Dataset, example: Example) -> ShownExample:
-    (frame,) = dataset.take([example.row], lidar=True, camera=True, other_cameras=True)
-    if frame.boxes is None:
-        raise ValueError(f"frame {frame.key} has no labels")
-    apart = np.abs(frame.boxes.center_m - np.array(example.center_m)).sum(axis=1)
-    index = int(apart.argmin())
-    tags = f", {', '.join(frame.tags)}" if frame.tags else ""
-    return ShownExample(
-        example=example,
-        picture=draw_example(frame, index),
-        facts=_facts(frame, index),
-        source=f"{frame.key.log}/{frame.key.scene}, frame {frame.frame_id}{tags}",
-    )
-
-
-def _facts(frame: Frame, index: int) -> str:
-    boxes = frame.boxes
-    if boxes is None:
-        return ""
-    length_m, width_m, height_m = boxes.size_m[index]
-    range_m = np.hypot(*boxes.center_m[index, :2])
-    facts = [f"{range_m:.0f} m away", f"{length_m:.1f} x {width_m:.1f} x {height_m:.1f} m"]
-    if boxes.num_points[index] >= 0:
-        facts.insert(1, f"{boxes.num_points[index]} points")
-    if boxes.occlusion[index] > 0:
-        facts.append(f"{OCCLUSION_WORDS.get(int(boxes.occlusion[index]), 'not known')} occluded")
-    if boxes.truncation[index] > 0:
-        facts.append(f"{boxes.truncation[index]:.0%} outside the image")
-    return ", ".join(facts)

@@ -1,11 +1,14 @@
 """Pictures of labels in the colours of their categories: from above, and in the camera image."""
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from admlops.analysis.drawing import as_jpeg, as_png, colours_of, drawing
+from admlops.geometry.image_boxes import areas
+from admlops.reporting.image_example_pictures import add_rectangle, labels_in
 from admlops.reporting.pictures import (
     draw_cloud,
     image_figure,
@@ -13,7 +16,7 @@ from admlops.reporting.pictures import (
     project_edges,
 )
 from admlops.structures.boxes import Boxes
-from admlops.structures.frame import Frame
+from admlops.structures.frame import CameraImage, Frame
 
 REACH_M = 55.0
 """How far the view from above goes."""
@@ -45,6 +48,39 @@ def draw_labels_in_image(frame: Frame) -> str | None:
         for name, boxes in groups.items():
             _add_lines(axes, boxes, frame, _colour(groups, name))
         return as_jpeg(figure)
+
+
+def draw_image_labels(frame: Frame, camera: CameraImage) -> str:
+    """Return a JPEG data URI: an image of a frame with its boxes; the largest of each are named."""
+    boxes = labels_in(frame, camera)
+    order = np.argsort(-areas(boxes.box2d_px), kind="stable")
+    colours = colours_of(sorted(set(boxes.category.tolist())))
+    named: set[str] = set()
+    with image_figure(camera.encoded) as (figure, axes):
+        for index in order.tolist():
+            name, edges = str(boxes.category[index]), boxes.box2d_px[index].tolist()
+            add_rectangle(axes, edges, edgecolor="white", linewidth=3.0, alpha=0.6)
+            add_rectangle(axes, edges, edgecolor=colours[name], linewidth=1.8)
+            if name not in named:
+                _add_name(axes, name, edges, colours[name])
+            named.add(name)
+        return as_jpeg(figure)
+
+
+def _add_name(axes: Axes, name: str, edges: list[float], colour: str) -> None:
+    """Write a category above its box, or into it where there is no space above."""
+    left, top, _, _ = edges
+    is_high = top < 0.05 * max(axes.get_ylim())
+    axes.text(
+        max(left, 0.0),
+        max(top, 0.0),
+        name,
+        va="top" if is_high else "bottom",
+        color="white",
+        fontsize=8.0,
+        clip_on=True,
+        bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5},
+    )
 
 
 def _add_lines(axes: Axes, boxes: Boxes, frame: Frame, colour: str) -> None:
