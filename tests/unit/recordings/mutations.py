@@ -59,6 +59,19 @@ def seeds(folder: Path) -> list[Path]:
     return [*paths, *(_ros1(folder / f"{name}.bag", messages, name) for name in ("none", "lz4"))]
 
 
+def navigated_seed(folder: Path) -> Path:
+    """Write a drive whose poses come from fixes and an Imu; no checksum hides what is damaged."""
+    from drives import MS, Drive
+
+    drive = Drive(6)
+    drive.has_odometry, drive.fix_period_ns, drive.imu_yaw_deg = False, 50 * MS, 0.0
+    with open_recording(drive.write(folder / "chunked.mcap")) as recording:
+        messages = [
+            (item.topic, item.log_time_ns, bytes(item.data)) for item in recording.messages()
+        ]
+    return _plain_mcap(folder / "navigated.mcap", messages, "cdr")
+
+
 def _plain_mcap(path, messages, encoding):
     """Write a file without chunks; `mcap convert` writes ROS 1 messages into MCAP as "ros1"."""
     from mcap.writer import CompressionType, Writer

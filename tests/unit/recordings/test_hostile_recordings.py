@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import mutate, read_to_the_end, seeds
+from mutations import mutate, navigated_seed, read_to_the_end, seeds
 
 from admlops.recordings.config import RecordingConfig
 from admlops.recordings.source import RecordingSource
@@ -44,6 +44,21 @@ def test_a_damaged_recording_is_read_or_refused(wholes, tmp_path, which, seed):
     whole = wholes[which]
     path = tmp_path / f"damaged{whole.suffix}"
     path.write_bytes(mutate(whole.read_bytes(), random.Random(seed)))  # noqa: S311 - no secret
+    assert read_to_the_end(path) in ("refused", "no frames", "read with findings", "read")
+
+
+@pytest.fixture(scope="module")
+def navigated(tmp_path_factory):
+    return navigated_seed(tmp_path_factory.mktemp("navigated"))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32))
+def test_damaged_fixes_and_orientations_are_read_or_refused(navigated, tmp_path, seed):
+    path = tmp_path / "damaged.mcap"
+    path.write_bytes(mutate(navigated.read_bytes(), random.Random(seed)))  # noqa: S311 - no secret
     assert read_to_the_end(path) in ("refused", "no frames", "read with findings", "read")
 
 
