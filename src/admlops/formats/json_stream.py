@@ -1,13 +1,16 @@
-"""Large JSON files read as a stream: the items of their arrays, one in memory at a time.
+"""Large JSON files read as a stream: the items of their arrays, or the members of their objects.
 
-Labels of images come as one object with a few long arrays, or as one long array. Files from
+Labels of images come as one object with a few long arrays, or as one long array; labels of drives
+as objects in objects. One item is in memory at a time, and is found again by its place. Files from
 anywhere may be cut, broken, or one endless item; all of these end with a message.
 """
 
 import json
+from codecs import BOM_UTF8
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from admlops.errors import DataError
 from admlops.formats.json_file import explain_json_errors
@@ -15,6 +18,8 @@ from admlops.formats.json_file import explain_json_errors
 MAX_ITEM_BYTES = 1 << 28
 """Of one item of an array, or of a member that is no array."""
 _CHUNK_BYTES = 1 << 20
+_PASSED_DEPTH = 3
+"""Names of objects in objects, down to which those that are passed over are read in pieces."""
 _NEAR_END = 4096
 """A mistake so near the end of what was read may be that more is to come."""
 _NUMBER_TAIL = len("e+1")
@@ -38,6 +43,18 @@ class Item(NamedTuple):
     value: Any
 
 
+class Member(NamedTuple):
+    """One member of an object that may be in others.
+
+    Attributes:
+        names: of the objects around it, from outside, and its own; empty for the whole file.
+        item: its place and value; an object whose members follow one by one comes as an empty one.
+    """
+
+    names: tuple[str, ...]
+    item: Item
+
+
 def iterate_items(path: Path) -> Iterator[Item]:
     """Yield the items of a file's arrays: of all its members, or of the file if it is an array.
 
@@ -48,6 +65,23 @@ def iterate_items(path: Path) -> Iterator[Item]:
     """
     with explain_json_errors(path), path.open("rb") as file:
         yield from _read(_Text(file))
+
+
+def iterate_members(path: Path, depth: int) -> Iterator[Member]:
+    """Yield the members of a file's objects, and of the objects in those, `depth` names deep.
+
+    Values that are no objects are yielded where they stand, however shallow. A name that is
+    repeated is yielded again: what it said before does not count. NaN and infinity are refused.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON; members before that were yielded.
+        RecursionError: it nests too deep.
+    """
+    with path.open("rb") as file:
+        text = _Text(file, json.JSONDecoder(parse_constant=_refuse_constant))
+        yield from _members(text, (), depth)
+        text.require_end()
 
 
 def read_items(path: Path, places: Iterable[Sequence[int]]) -> list[Any]:
@@ -73,18 +107,38 @@ def _read(text: "_Text") -> Iterator[Item]:
     if text.peek() == "[":
         yield from _array(text, "")
     else:
-        text.take("{")
-        while text.peek() != "}":
-            name = str(text.value().value)
-            text.take(":")
+        for name in _names(text):
             if text.peek() == "[":
                 yield from _array(text, name)
             else:
-                text.value()
-            text.take_separator("}")
-        text.take("}")
-    if text.peek():
-        raise ValueError(f"more follows at byte {text.place}")
+                deque(_members(text, (), _PASSED_DEPTH), maxlen=0)
+    text.require_end()
+
+
+def _members(text: "_Text", names: tuple[str, ...], depth: int) -> Iterator[Member]:
+    if len(names) == depth or text.peek() != "{":
+        yield Member(names, text.value())
+        return
+    yield Member(names, Item("", text.place, 0, {}))
+    for name in _names(text):
+        yield from _members(text, (*names, name), depth)
+
+
+def _names(text: "_Text") -> Iterator[str]:
+    """Yield the names of an object's members; each time, the caller takes the value itself."""
+    text.take("{")
+    while text.peek() != "}":
+        if text.peek() != '"':
+            raise ValueError(f"expected a name at byte {text.place}")
+        name = text.value().value
+        text.take(":")
+        yield name
+        text.take_separator("}")
+    text.take("}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _array(text: "_Text", member: str) -> Iterator[Item]:
@@ -102,12 +156,12 @@ class _Text:
     more than ASCII are decoded anew.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, decoder: json.JSONDecoder | None = None) -> None:
         self._file = file
         self._text = ""
         self._at = 0
-        self._start = 0
-        self._decoder = json.JSONDecoder()
+        self._start = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else file.seek(0)
+        self._decoder = decoder or json.JSONDecoder()
 
     @property
     def place(self) -> int:
@@ -123,6 +177,11 @@ class _Text:
                 self._at += 1
             if not self._more():
                 return ""
+
+    def require_end(self) -> None:
+        """Raise ValueError where more follows than space."""
+        if self.peek():
+            raise ValueError(f"more follows at byte {self.place}")
 
     def take(self, character: str) -> None:
         """Pass a character over."""

@@ -19,6 +19,7 @@ from admlops.errors import DataError
 from admlops.formats.box_details import attributes_text
 from admlops.formats.json_file import split_in_name
 from admlops.formats.json_stream import iterate_items, read_items
+from admlops.formats.openlabel.reader import is_openlabel
 from admlops.formats.reading import FrameReading
 from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
 from admlops.structures.boxes_2d import Boxes2d
@@ -64,6 +65,8 @@ _MAX_PX = 1e6
 def looks_like(root: Path) -> bool:
     """Return whether a file, or one below `labels`, holds frames of BDD100K."""
     for file in _files(root):
+        if is_openlabel(file):
+            continue  # its one member would be read through to the end
         with suppress(DataError):
             first = next(iterate_items(file), None)
             if first is not None and first.member in _MEMBERS and _is_frame(first.value):
