@@ -4,8 +4,9 @@ A document type that says more than its name is refused, and with it every entit
 files of ours, no requests.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -16,6 +17,18 @@ MAX_DEPTH = 16
 MAX_PART_BYTES = 256 << 20
 """Text and attributes of one part; a part is held in memory as a whole."""
 _CHUNK_BYTES = 1 << 20
+
+
+class Part(NamedTuple):
+    """A child of the root element, or of one that is opened.
+
+    Attributes:
+        element: the child, whole; of one that is opened, its attributes alone.
+        parent: the opened element around it; None below the root.
+    """
+
+    element: Element
+    parent: Element | None
 
 
 def iterate_parts(path: Path, root: str) -> Iterator[Element]:
@@ -29,7 +42,21 @@ def iterate_parts(path: Path, root: str) -> Iterator[Element]:
         DataError: the file cannot be read, is not well-formed, declares a document type with more
             than its name, nests too deep, or is about something else.
     """
-    parts = _Parts(root)
+    return (part.element for part in iterate_inner_parts(path, root, ()))
+
+
+def iterate_inner_parts(path: Path, root: str, opened: Collection[str]) -> Iterator[Part]:
+    """Yield the children of the root element, of some first their own children one by one.
+
+    Args:
+        path: the file.
+        root: name that the root element must have.
+        opened: names of children that may be large: what is in them comes before they do.
+
+    Raises:
+        DataError: as `iterate_parts` does.
+    """
+    parts = _Parts(root, opened)
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartElementHandler = parts.start
@@ -51,14 +78,16 @@ def iterate_parts(path: Path, root: str) -> Iterator[Element]:
 
 
 class _Parts:
-    """Collects the children of the root element."""
+    """Collects the children of the root element, and those of opened elements."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, opened: Collection[str]) -> None:
         self._root = root
+        self._names = opened
+        self._opened: Element | None = None
         self._depth = 0
         self._size = 0
         self._builder = TreeBuilder()
-        self._ready: list[Element] = []
+        self._ready: list[Part] = []
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         if self._depth == 0 and tag != self._root:
@@ -66,24 +95,35 @@ class _Parts:
         if self._depth == MAX_DEPTH:
             raise ValueError(f"elements nest deeper than {MAX_DEPTH}")
         self._depth += 1
-        if self._depth > 1:
-            self._grow(sum(map(len, attributes.values())) + len(tag))
+        if self._depth == 1:
+            return
+        self._grow(sum(map(len, attributes.values())) + len(tag))
+        if self._depth == 2 and tag in self._names:
+            self._opened, self._size = Element(tag, attributes), 0
+        else:
             self._builder.start(tag, attributes)
 
     def end(self, tag: str) -> None:
-        if self._depth > 1:
+        if self._depth == 2 and self._opened is not None:
+            self._ready.append(Part(self._opened, None))
+            self._opened = None
+        elif self._depth >= self._part_depth:
             element = self._builder.end(tag)
-            if self._depth == 2:
-                self._ready.append(element)
+            if self._depth == self._part_depth:
+                self._ready.append(Part(element, self._opened))
                 self._builder, self._size = TreeBuilder(), 0
         self._depth -= 1
 
+    @property
+    def _part_depth(self) -> int:
+        return 2 if self._opened is None else 3
+
     def text(self, data: str) -> None:
-        if self._depth > 1:
+        if self._depth >= self._part_depth:
             self._grow(len(data))
             self._builder.data(data)
 
-    def take(self) -> list[Element]:
+    def take(self) -> list[Part]:
         ready, self._ready = self._ready, []
         return ready
 
