@@ -9,6 +9,7 @@ NAMES = (
     "evaluator",
     "simulation",
     "ingest",
+    "label_files",
     "lake",
     "scale",
     "analysis",

@@ -49,7 +49,7 @@ class OpenLabelSource:
         if len(files) != 1:
             raise DataError(f"{root}: {len(files)} files of OpenLABEL; expected one")
         self.root = root
-        self._folder = files[0].parent
+        self._file, self._folder = files[0], files[0].parent
         self._options = options
         self._labels = read_openlabel(files[0])
         self._categories = self._labels.categories(options.categories)
@@ -66,8 +66,12 @@ class OpenLabelSource:
 
     def read(self, index: int) -> ReadResult:
         """Read the sensor data of one frame; one with an error is left out."""
-        bare, uris = self._labels.frames[index], self._labels.uris[index]
         reading = FrameReading(self._folder)
+        try:
+            bare, uris = self._labels.frames.with_uris(index)
+        except DataError as error:
+            reading.note("READ006", self._file, str(error))
+            return reading.result(None)
         lidar = self._lidar(bare, uris, reading)
         wanted = {"all": bare.cameras, "front": bare.cameras[:1], "none": ()}
         images = {

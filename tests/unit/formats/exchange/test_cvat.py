@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from label_frames import NAMES, assert_accounted, assert_same, boxes, boxes_2d, damaged
 
 from admlops.errors import DataError
-from admlops.formats.cvat.interpolation import Shape, fill_track
+from admlops.formats.cvat.interpolation import STAYS, move, spans_of
 from admlops.formats.cvat.reader import is_cvat, read_cvat
 from admlops.formats.cvat.values import from_text, to_text
 from admlops.formats.cvat.writer import write_cvat
@@ -105,10 +105,17 @@ def test_tracks_are_filled_between_their_keyframes_by_hand(tmp_path):
 def test_yaw_turns_the_shorter_way():
     start = np.array([0, 0, 0, 4, 2, 1, 3.0])
     end = np.array([0, 0, 0, 4, 2, 1, -3.0])
-    shapes = [Shape(0, False, start, 0, {}), Shape(2, False, end, 0, {})]
-    _, between, _ = fill_track(shapes, 3)
-    assert abs(between.numbers[6]) == pytest.approx(math.pi)
-    assert -math.pi <= between.numbers[6] < math.pi
+    between = move(start, end, 0.5)
+    assert abs(between[6]) == pytest.approx(math.pi)
+    assert -math.pi <= between[6] < math.pi
+
+
+def test_shapes_are_seen_up_to_the_next_one_by_hand():
+    """Of frame 5 the last counts; from 7 to 8 the object is gone; beyond the task all stay one."""
+    rows = [[5, 0, 0], [2, 0, 1], [5, 0, 2], [7, 1, 3], [9, 0, 4], [30, 0, 5]]
+    spans = spans_of(np.array(rows), 20)
+    assert spans.tolist() == [[2, 5, 1, 2], [5, 7, 2, STAYS], [9, 30, 4, 5], [30, 31, 5, STAYS]]
+    assert spans_of(np.empty((0, 3), np.int64), 20).shape == (0, 4)
 
 
 def test_boxes_of_images_by_hand(tmp_path):
