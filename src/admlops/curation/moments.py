@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from admlops.lake.rows import number_scenes
 from admlops.structures.frame import FrameKey
 
 SHARED_WITHIN_M = 30.0
@@ -33,16 +34,10 @@ class Moments:
 
     @classmethod
     def of(cls, keys: Sequence[FrameKey], poses: NDArray[np.float64]) -> Self:
-        """Return the moments of frames with (N, 4, 4) poses `global_from_ego`.
-
-        Where all poses of a scene are the identity they are not known.
-        """
-        numbers: dict[tuple[str, str], int] = {}
-        scene = np.array([numbers.setdefault(key[:2], len(numbers)) for key in keys], np.int64)
-        is_known = np.zeros(len(numbers), np.bool_)
-        is_known[scene[(poses != np.eye(4)).any(axis=(1, 2))]] = True
+        """Return the moments of frames with (N, 4, 4) poses `global_from_ego`."""
+        scene, has_pose = number_scenes(keys, poses)
         times = np.array([key.timestamp_ns for key in keys], np.int64)
-        return cls(scene, times, poses, is_known[scene])
+        return cls(scene, times, poses, has_pose)
 
     def __len__(self) -> int:
         """Return the number of frames."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.errors import DataError
+from admlops.lake.rows import number_scenes
 from admlops.lake.store import ITERATE_FRAMES, Dataset
 from admlops.likeness.duplicates import (
     NO_SENSOR,
@@ -48,8 +49,6 @@ def find_alike(dataset: Dataset, rule: DuplicateRule) -> NDArray[np.int64]:
 def read_looks(dataset: Dataset, rows: Sequence[int] | NDArray[np.int64]) -> Looks:
     """Return the looks of rows, in their order; a few frames are in memory at a time.
 
-    Where all poses of a scene are the identity they are not known.
-
     Raises:
         DataError: the dataset cannot be read.
     """
@@ -57,15 +56,11 @@ def read_looks(dataset: Dataset, rows: Sequence[int] | NDArray[np.int64]) -> Loo
     seen = list(_thumbnails(dataset, wanted))
     bits = np.array([packed for packed, _ in seen], np.uint64).reshape(-1, 2, THUMBNAIL_BITS // 64)
     poses = dataset.poses()
-    keys = dataset.keys()
-    numbers: dict[tuple[str, str], int] = {}
-    scene = np.array([numbers.setdefault(key[:2], len(numbers)) for key in keys], np.int64)
-    has_poses = np.zeros(len(numbers), np.bool_)
-    has_poses[scene[(poses != np.eye(4)).any(axis=(1, 2))]] = True
+    scene, has_pose = number_scenes(dataset.keys(), poses)
     return Looks(
         bits=bits,
         num_set=np.array([counts for _, counts in seen], np.int64).reshape(-1, 2),
-        scene=np.where(has_poses[scene], scene, -1)[wanted],
+        scene=np.where(has_pose, scene, -1)[wanted],
         global_from_ego=poses[wanted],
     )
 
