@@ -10,6 +10,7 @@ NAMES = (
     "simulation",
     "ingest",
     "label_files",
+    "nuscenes",
     "lake",
     "scale",
     "analysis",

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from admlops.checks.rules import find
@@ -112,9 +113,8 @@ class NuscenesSource:
         self._version, self._options = version, options
         self._categories = CategoryTable({**CATEGORIES, **options.categories})
         self._splits = Splits(version)
-        self._tables: Tables | None = Tables(version)
-        self._sweeps = self._tables.sweeps()
-        self._rows = self._list()
+        self._tables = Tables(version)
+        self._numbers = self._list()
         self.num_refused = len(self.findings)
         self._scene = Latest(self._read_scene)
 
@@ -122,15 +122,26 @@ class NuscenesSource:
         """Return how another process opens the same source."""
         return NuscenesSource, (self._version, self._options)
 
-    def _list(self) -> list[int]:
-        """Return the rows of the sweeps that can be read, and note why others cannot."""
+    def _list(self) -> NDArray[np.int64]:
+        """Return the numbers of the sweeps that can be read, and note why others cannot."""
+        numbers: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        start, last = 0, None
+        for sweeps in self._tables.sweeps():
+            found, last = self._list_some(sweeps, last)
+            numbers.append(np.array(found, dtype=np.int64) + start)
+            start += len(sweeps)
+        return np.concatenate(numbers)
+
+    def _list_some(
+        self, sweeps: pa.Table, last: tuple[str, int] | None
+    ) -> tuple[list[int], tuple[str, int] | None]:
+        """Return the rows that can be read, and the scene and time of the last one so far."""
         absent: dict[int, list[str]] = defaultdict(list)
-        for name in sorted(self._sweeps.column_names):
-            for empty in np.flatnonzero(self._sweeps[name].is_null().to_numpy()):
+        for name in sorted(sweeps.column_names):
+            for empty in np.flatnonzero(sweeps[name].is_null().to_numpy()):
                 absent[int(empty)].append(name)
         columns = ("token", "scene", "timestamp", "is_key_frame")
-        told = zip(*(self._sweeps[name].to_pylist() for name in columns), strict=True)
-        seen: set[tuple[str, int]] = set()
+        told = zip(*(sweeps[name].to_pylist() for name in columns), strict=True)
         rows: list[int] = []
         for row, (token, scene, time_us, is_key) in enumerate(told):
             if self._options.keyframes_only and not is_key:
@@ -138,21 +149,21 @@ class NuscenesSource:
             if row in absent:
                 what = f"sample_data {token} leads to no {', '.join(absent[row])}"
                 self.findings.append(find("READ009", self._version.name, what))
-            elif (scene, time_us) in seen:
+            elif (scene, time_us) == last:  # they come in order
                 what = f"a second sweep of {scene} at {time_us} us"
                 self.findings.append(find("READ008", self._version.name, what))
             else:
-                seen.add((scene, time_us))
+                last = (scene, time_us)
                 rows.append(row)
-        return rows
+        return rows, last
 
     def __len__(self) -> int:
         """Return how many sweeps there are."""
-        return len(self._rows)
+        return len(self._numbers)
 
     def read(self, index: int) -> ReadResult:
         """Read one sweep, at key frames with images and boxes; one with an error is left out."""
-        sweep: dict[str, Any] = self._sweeps.slice(self._rows[index], 1).to_pylist()[0]
+        sweep = self._tables.sweep(int(self._numbers[index]))
         reading = FrameReading(self.root)
         points = self._points(sweep["filename"], reading)
         try:
@@ -204,8 +215,6 @@ class NuscenesSource:
 
     def _read_scene(self, token: str) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
         """Return the images and the annotations of a scene by key frame."""
-        if self._tables is None:
-            self._tables = Tables(self._version)
         images, boxes = defaultdict(list), defaultdict(list)
         for image in self._tables.images(token):
             images[image["sample_token"]].append(image)
@@ -328,7 +337,7 @@ def _velocity_mps(row: Mapping[str, Any]) -> NDArray[np.float64]:
     first_m, first_us = row["before_m"] or row["translation"], row["before_us"] or row["time_us"]
     last_m, last_us = row["after_m"] or row["translation"], row["after_us"] or row["time_us"]
     both = row["before_m"] is not None and row["after_m"] is not None
-    gap_us = last_us - first_us
+    gap_us = 0 if None in (first_us, last_us) else last_us - first_us
     if gap_us <= 0 or gap_us > MAX_VELOCITY_GAP_US * (2 if both else 1):
         return np.full(3, np.nan)
     return np.asarray((np.array(last_m) - np.array(first_m)) / (gap_us * 1e-6))

@@ -274,10 +274,7 @@ def copy(tmp_path, scenes):
 
 
 def damage(root, table, change):
-    path = root / "v1.0-mini" / f"{table}.json"
-    rows = json.loads(path.read_text())
-    change(rows)
-    path.write_text(json.dumps(rows))
+    rewrite(root, table, change)
     source, results = read(root)
     found = [*source.findings, *(finding for result in results for finding in result.findings)]
     return {finding.rule.rule_id for finding in found}, source
@@ -325,6 +322,55 @@ def test_an_empty_table_costs_the_sweeps(copy):
     (copy / "v1.0-mini" / "ego_pose.json").write_bytes(b"[]")
     source, results = read(copy)
     assert (source.num_refused, len(results)) == (5, 0)
+
+
+def rewrite(root, table, change):
+    path = root / "v1.0-mini" / f"{table}.json"
+    rows = json.loads(path.read_text())
+    change(rows)
+    path.write_text(json.dumps(rows))
+
+
+def test_boxes_come_in_the_order_of_their_table(copy):
+    before = read(copy)[1][0].frame.boxes.track_id.tolist()
+    rewrite(copy, "sample_annotation", lambda rows: rows.reverse())
+    assert read(copy)[1][0].frame.boxes.track_id.tolist() == before[::-1] != before
+
+
+def test_a_neighbour_of_another_scene_is_found(tmp_path, scenes):
+    """Its place is 3 m and 4 m away, its time half a second before: 10 m/s."""
+    write_version(tmp_path, [[scenes[0][0]], [scenes[1][1]]])
+    names = {}
+
+    def link(rows):
+        frames = [row["sample_token"] for row in rows]
+        last = len(rows) - 1
+        assert frames[0] != frames[last]
+        rows[0].update(next=rows[last]["token"])
+        x_m, y_m, z_m = rows[0]["translation"]
+        rows[last].update(translation=[x_m + 3.0, y_m + 4.0, z_m])
+        names.update(track=rows[0]["instance_token"], early=frames[0], late=frames[last])
+
+    def set_times(rows):
+        times = {names["early"]: 1_000_000, names["late"]: 1_500_000}
+        for row in rows:
+            row.update(timestamp=times[row["token"]])
+
+    rewrite(tmp_path, "sample_annotation", link)
+    rewrite(tmp_path, "sample", set_times)
+    frames = [result.frame for result in read(tmp_path)[1]]
+    frame = next(frame for frame in frames if names["track"] in frame.boxes.track_id)
+    row = frame.boxes.track_id.tolist().index(names["track"])
+    in_global = frame.global_from_ego[:3, :3].T @ [6.0, 8.0, 0.0]
+    np.testing.assert_allclose(frame.boxes.velocity_mps[row], in_global[:2], atol=1e-6)
+    assert np.isnan(np.delete(frame.boxes.velocity_mps, row, axis=0)).all()
+
+
+def test_without_a_time_there_is_no_velocity(copy):
+    rewrite(copy, "sample", lambda rows: [row.update(timestamp=None) for row in rows])
+    frames = [result.frame for result in read(copy, keyframes_only=True)[1]]
+    assert sum(len(frame.boxes) for frame in frames) > 0
+    assert all(np.isnan(frame.boxes.velocity_mps).all() for frame in frames)
 
 
 def test_a_missing_table_is_named(copy):
