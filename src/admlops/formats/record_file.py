@@ -38,6 +38,11 @@ class RecordFile:
         """Return how many records there are."""
         return len(self._ends) - 1
 
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes all records have."""
+        return self._ends[-1]
+
     def append(self, record: bytes) -> int:
         """Keep a record and return its number.
 

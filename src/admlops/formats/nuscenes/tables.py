@@ -172,7 +172,7 @@ class Tables:
         self._part_of_scene: dict[str | None, int] = dict(parts)
         self._num_parts = self._connection.execute("SELECT count(*) + 1 FROM name").fetchone()[0]
         size = sum(path.stat().st_size for path in self._paths.values())
-        self._file = PartFile(max_size=4 * size + _SMALL_BYTES)
+        self._file = PartFile(folder, max_size=4 * size + _SMALL_BYTES)
         self._is_any_nameless = self._has_neighbours = False
         self._put_down_sensor_data()
         self._put_down_annotations()
