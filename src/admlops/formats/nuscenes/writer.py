@@ -28,7 +28,7 @@ from admlops.formats.nuscenes.source import (
 from admlops.formats.nuscenes.splits import SPLITS_FILE
 from admlops.geometry.boxes import count_points_in_boxes
 from admlops.geometry.pose import quaternion_from_rotation, rotation_about_z
-from admlops.structures.boxes import NUM_POINTS_UNKNOWN
+from admlops.structures.boxes import NUM_POINTS_UNKNOWN, Boxes
 from admlops.structures.frame import CalibratedSensor, Frame, FrameKey
 
 _LEVELS = ("v0-40", "v40-60", "v60-80", "v80-100")
@@ -212,19 +212,24 @@ class _SceneWriter:
         return self.tables.rows["sample_data"][-1]
 
     def _write_annotations(self, keyframes: list[Frame], tokens: list[str]) -> None:
+        """Write the boxes; an instance has one category, so a track of two becomes two."""
         tracks: dict[str, list[dict[str, Any]]] = {}
+        categories: dict[str, str] = {}
         for keyframe, sample in zip(keyframes, tokens, strict=True):
             frame = _counted(keyframe)
-            ids: list[str] = [] if frame.boxes is None else frame.boxes.track_id.tolist()
-            for number, track_id in enumerate(ids):
+            boxes = Boxes.empty() if frame.boxes is None else frame.boxes
+            for number, track_id in enumerate(boxes.track_id.tolist()):
                 own = f"{self.name}/{track_id}" if track_id else f"{self._name(frame)}/{number}"
+                category = category_of(str(boxes.attributes[number]), str(boxes.category[number]))
+                if categories.setdefault(own, category) != category:
+                    own = f"{own}/{category}"
                 annotation = self._annotation(frame, number, own, sample)
                 tracks.setdefault(own, []).append(annotation)
         for track, rows in tracks.items():
             _link(rows)
-            categories = [row.pop("category_token") for row in rows]
+            own_categories = [row.pop("category_token") for row in rows]
             instance = {
-                "category_token": categories[0],
+                "category_token": own_categories[0],
                 "nbr_annotations": len(rows),
                 "first_annotation_token": rows[0]["token"],
                 "last_annotation_token": rows[-1]["token"],

@@ -377,3 +377,21 @@ def test_a_missing_table_is_named(copy):
     (copy / "v1.0-mini" / "sensor.json").unlink()
     with pytest.raises(DataError, match=r"sensor.json: absent"):
         open_folder(copy, ReadOptions())
+
+
+def test_a_track_that_changes_its_category_becomes_two(scenes, tmp_path):
+    """An instance has one category: with one instance, the later boxes would get the first's."""
+    first, *_, last = [frame for frame in scenes[0] if frame.boxes is not None]
+    common = min(set(first.boxes.track_id) & set(last.boxes.track_id))
+    changed = last.boxes.replace(
+        category=np.where(last.boxes.track_id == common, "bus", last.boxes.category)
+    )
+    frames = [replace(f, boxes=changed) if f is last else f for f in scenes[0]]
+    write_version(tmp_path, [frames])
+    source, results = read(tmp_path, keyframes_only=True)
+    assert not source.findings
+    found = results[-1].frame.boxes
+    assert found.category.tolist() == changed.category.tolist()
+    row = changed.track_id.tolist().index(common)
+    assert found.track_id[row] not in results[0].frame.boxes.track_id
+    assert np.isnan(found.velocity_mps[row]).all()
