@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,8 +17,11 @@ from admlops.training.presets import train_small
 from admlops.training.running import train_detector
 
 GOLDEN = Path(__file__).with_name("training_losses.json")
-TOLERANCE = 5e-3
-"""CPUs with other vector widths sum in another order."""
+SAME_STEPS = 3
+SAME, LIKE, MEAN = 1e-3, 0.1, 0.03
+"""CPUs and their libraries sum in different orders, and where a gradient is nearly zero Adam makes
+whole steps of what they round: from the fourth step on losses part by some hundredths (0.072 at
+most with and without oneDNN), and their mean by less."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,9 @@ def test_ten_losses_are_as_before(world, tmp_path, kind):
     if os.environ.get("ADMLOPS_REWRITE_GOLDEN"):
         GOLDEN.write_text(json.dumps(golden | {kind: losses}, indent=2, sort_keys=True) + "\n")
     else:
-        assert losses == pytest.approx(golden[kind], rel=TOLERANCE)
+        assert losses[:SAME_STEPS] == pytest.approx(golden[kind][:SAME_STEPS], rel=SAME)
+        assert losses == pytest.approx(golden[kind], rel=LIKE)
+        assert np.mean(losses[5:]) == pytest.approx(np.mean(golden[kind][5:]), rel=MEAN)
 
 
 def read_losses(path: Path) -> list[float]:

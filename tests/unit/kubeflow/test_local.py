@@ -1,13 +1,15 @@
+import builtins
 import io
 import time
 from pathlib import Path
 
 import pytest
+from kfp.local.logging_utils import indented_print
 from rich.console import Console
 
 from admlops.errors import DataError
 from admlops.kubeflow.compile import load_pipeline, pipeline_arguments
-from admlops.kubeflow.local import Relay, count_tasks, find_artifact, make_progress
+from admlops.kubeflow.local import Relay, _own_print, count_tasks, find_artifact, make_progress
 from admlops.recipes import load_recipe
 
 
@@ -87,3 +89,15 @@ def test_the_newest_artifact_is_found_and_a_missing_one_lists_the_others(tmp_pat
     assert find_artifact(tmp_path, "train_and_publish", "train", "model") == earlier
     with pytest.raises(DataError, match="left evaluate/evaluation; the last one left gate/verdict"):
         find_artifact(tmp_path, "train_and_publish", "evaluate", "evaluation")
+
+
+def test_print_is_as_before_after_tasks_in_threads() -> None:
+    before = builtins.print
+    with _own_print():
+        first, second = indented_print(), indented_print()
+        for step in (first.__enter__, second.__enter__):
+            step()
+        for indenting in (first, second):  # in the order of threads, not of a stack
+            indenting.__exit__(None, None, None)
+        assert builtins.print is not before
+    assert builtins.print is before
