@@ -85,12 +85,12 @@ def read_delivery(path: Path, key: PackageKey, definition: DatasetDefinition) ->
         return Delivery(name, digest, {}, (Defect(rule_id="ANNO020", what=what),))
     try:
         frames, defects = _READERS[name](file)
+        if name in IMAGE_FORMATS:
+            frames = [without_notes(frame, definition) for frame in frames]
+        found_frames, others = _match(frames, key)
     except DataError as error:
         what = str(error).replace(str(file), file.name)
         return Delivery(name, digest, {}, (Defect(rule_id="ANNO020", what=what),))
-    if name in IMAGE_FORMATS:
-        frames = [without_notes(frame, definition) for frame in frames]
-    found_frames, others = _match(frames, key)
     labels = _Tables(definition, found_frames)
     if not others or found_frames:
         defects += _missing(key, labels, defects)

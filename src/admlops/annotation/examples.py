@@ -9,6 +9,7 @@ from admlops.annotation.definition import DatasetDefinition
 from admlops.annotation.example_search import BY_DAY, Search, Shelf, search_boxes, texts
 from admlops.annotation.labelling_rules import CategoryDefinition
 from admlops.geometry.boxes import iou_bev
+from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.structures.boxes import Boxes
 
@@ -181,10 +182,8 @@ def _unknown(dataset: Dataset, definition: DatasetDefinition) -> Iterator[Exampl
 
 def _neighbours(dataset: Dataset, definition: DatasetDefinition) -> Iterator[Example]:
     """Yield boxes that overlap most, one of each pair of categories, and those closest together."""
-    rows = dataset.rows_where("num_boxes > 1")
-    if len(rows) > MAX_FRAMES_FOR_OVERLAPS:
-        spread = np.linspace(0, len(rows) - 1, MAX_FRAMES_FOR_OVERLAPS).astype(np.int64)
-        rows = rows[spread]
+    every = dataset.rows_where("num_boxes > 1")
+    rows = spread_evenly(every, MAX_FRAMES_FOR_OVERLAPS)
     ours = definition.names_by_source()
     vulnerable = {name for name, own in ours.items() if own in definition.vulnerable_names}
     overlapping: dict[tuple[str, str], tuple[float, Example]] = {}

@@ -14,6 +14,7 @@ from admlops.annotation.example_search import BY_DAY, Search, Shelf, search_boxe
 from admlops.annotation.examples import MAX_FRAMES_FOR_OVERLAPS, spellings_of
 from admlops.annotation.labelling_rules import CategoryDefinition
 from admlops.geometry.image_boxes import iou_in_image
+from admlops.lake.rows import spread_evenly
 from admlops.lake.store import Dataset
 from admlops.structures.boxes_2d import Boxes2d
 
@@ -183,10 +184,8 @@ def _unknown(dataset: Dataset, definition: DatasetDefinition) -> Iterator[ImageE
 
 def _overlaps(dataset: Dataset, definition: DatasetDefinition) -> list[ImageExample]:
     """Return boxes that overlap most, one of each pair of categories, the worst first."""
-    rows = dataset.rows_where(f"{ONLY_IN_IMAGES} AND num_boxes_2d > 1")
-    if len(rows) > MAX_FRAMES_FOR_OVERLAPS:
-        spread = np.linspace(0, len(rows) - 1, MAX_FRAMES_FOR_OVERLAPS).astype(np.int64)
-        rows = rows[spread]
+    every = dataset.rows_where(f"{ONLY_IN_IMAGES} AND num_boxes_2d > 1")
+    rows = spread_evenly(every, MAX_FRAMES_FOR_OVERLAPS)
     ours = list(definition.names_by_source())
     worst: dict[tuple[str, str], tuple[float, ImageExample]] = {}
     for row, frame in zip(rows.tolist(), dataset.iterate(rows, lidar=False), strict=True):

@@ -12,6 +12,10 @@ PRIOR_LABELS = 5.0
 """Added to every category's labels, so that the first one is not worth infinitely much."""
 
 
+_CHUNK_FRAMES = 256
+"""Labelled frames that are compared with all candidates at a time."""
+
+
 class Gain(Protocol):
     """A part of the worth of N candidates that every pick changes."""
 
@@ -31,10 +35,10 @@ class Novelty:
         """Start from when and where the candidates, and frames that are labelled, were taken."""
         self._candidates = candidates
         self._shared = np.zeros(len(candidates))
+        labelled = labelled.select(labelled.has_pose)
         for scene in np.intersect1d(candidates.scene, labelled.scene):
             own = np.flatnonzero(candidates.scene == scene)
-            known = labelled.select(labelled.scene == scene)
-            self._shared[own] = shared_objects(candidates.select(own), known).max(axis=1)
+            self._note(own, labelled.select(labelled.scene == scene))
 
     def values(self) -> NDArray[np.float64]:
         """Return (N,) the share, 1 where nothing is labelled yet."""
@@ -43,9 +47,15 @@ class Novelty:
     def take(self, index: int) -> None:
         """Note that a candidate was picked."""
         own = np.flatnonzero(self._candidates.scene == self._candidates.scene[index])
-        picked = self._candidates.select(np.array([index]))
-        shared = shared_objects(self._candidates.select(own), picked)[:, 0]
-        self._shared[own] = np.maximum(self._shared[own], shared)
+        self._note(own, self._candidates.select(np.array([index])))
+
+    def _note(self, own: NDArray[np.int64], seen: Moments) -> None:
+        """Note what some candidates share with frames of their scene, a few at a time."""
+        candidates = self._candidates.select(own)
+        for start in range(0, len(seen), _CHUNK_FRAMES):
+            part = seen.select(np.arange(start, min(start + _CHUNK_FRAMES, len(seen))))
+            shared = shared_objects(candidates, part).max(axis=1)
+            self._shared[own] = np.maximum(self._shared[own], shared)
 
 
 class Balance:
@@ -160,7 +170,7 @@ def _first_distances(
     if labelled is None or len(labelled) == 0:
         return np.linalg.norm(descriptors - descriptors.mean(axis=0), axis=1)
     nearest = np.full(len(descriptors), np.inf)
-    for start in range(0, len(labelled), 256):
-        part = squared_distances(descriptors, labelled[start : start + 256])
+    for start in range(0, len(labelled), _CHUNK_FRAMES):
+        part = squared_distances(descriptors, labelled[start : start + _CHUNK_FRAMES])
         nearest = np.minimum(nearest, part.min(axis=1))
     return np.sqrt(nearest)

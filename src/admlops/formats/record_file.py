@@ -14,6 +14,9 @@ from typing import IO
 
 from admlops.errors import DataError
 
+_WRITE_BYTES = 1 << 16
+"""Small records are written together."""
+
 
 class RecordFile:
     """Records by number, from 0.
@@ -28,8 +31,9 @@ class RecordFile:
     def __init__(self, about: Path) -> None:
         self._about = about
         self._ends = array("q", [0])
+        self._waiting = bytearray()
         try:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the object
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the object
         except OSError as error:
             raise self._explained(error) from error
         weakref.finalize(self, _close, self._file)
@@ -49,11 +53,13 @@ class RecordFile:
         Raises:
             DataError: there is no room for it.
         """
+        self._ends.append(self._ends[-1] + len(record))
+        self._waiting += record
         try:
-            self._file.write(record)
+            if len(self._waiting) > _WRITE_BYTES:
+                self._write()
         except OSError as error:
             raise self._explained(error) from error
-        self._ends.append(self._ends[-1] + len(record))
         return len(self) - 1
 
     def read(self, number: int) -> bytes:
@@ -64,10 +70,18 @@ class RecordFile:
         """
         start, end = self._ends[number : number + 2]
         try:
-            self._file.flush()
+            self._write()
             return os.pread(self._file.fileno(), end - start, start)
         except OSError as error:
             raise self._explained(error) from error
+
+    def _write(self) -> None:
+        """Write what waits, at its place: the file's own place is shared with forked processes."""
+        place = self._ends[-1] - len(self._waiting)
+        while self._waiting:
+            size = os.pwrite(self._file.fileno(), self._waiting, place)
+            del self._waiting[:size]
+            place += size
 
     def _explained(self, error: OSError) -> DataError:
         what = f"cannot be kept in a temporary file ({error.strerror})"

@@ -11,15 +11,16 @@ from admlops.lake.schema import KEY_COLUMNS
 from admlops.lake.storage import absolute_uri, explain_errors, resolve_options
 from admlops.structures.frame import Frame
 
-_COLUMNS = (*KEY_COLUMNS, "split", "label_digest", "label_2d_digest")
+_DIGESTS = ("split", "label_digest", "label_2d_digest", "sensor_digest")
+_COLUMNS = (*KEY_COLUMNS, *_DIGESTS)
 
 
 class KnownLabels:
     """Digests of the labels of a dataset's frames."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table
         self._rows = KeyIndex.of_table(table)
+        self._table = table.select(_DIGESTS)
 
     @classmethod
     def open(cls, uri: str) -> Self:
@@ -40,14 +41,14 @@ class KnownLabels:
     def differ(self, frame: Frame) -> bool:
         """Return whether the dataset holds the frame with labels that are not the frame's.
 
-        The split does not matter; labels that the frame does not have are no difference.
+        The split does not matter; labels that the frame does not have are no difference, and a
+        frame with other sensor data is another frame.
         """
         row = int(self._rows.rows_of([frame.key])[0])
         if row < 0:
             return False
-        split, in_space, in_images = (
-            self._table[name][row].as_py() for name in ("split", "label_digest", "label_2d_digest")
-        )
-        if frame.boxes is not None and label_digest(frame.boxes, split) != in_space:
-            return True
-        return frame.boxes_2d is not None and label_2d_digest(frame.boxes_2d) != in_images
+        split, in_space, in_images, sensors = (self._table[name][row].as_py() for name in _DIGESTS)
+        boxes, boxes_2d = frame.boxes, frame.boxes_2d
+        differs = boxes is not None and label_digest(boxes, split) != in_space
+        differs |= boxes_2d is not None and label_2d_digest(boxes_2d) != in_images
+        return differs and frame.sensor_digest() == sensors

@@ -59,6 +59,13 @@ def test_novelty_falls_with_labels_and_picks_and_never_rises():
     assert novelty.values() == pytest.approx([0.0, near, 0.0])
 
 
+def test_many_labelled_frames_of_a_scene_are_all_heeded():
+    pool = moments(*(("a", 0.0, 1000.0 * number, 0.0) for number in range(700)))
+    novelty = Novelty(pool, pool.select(np.arange(10, 690)))
+    assert (novelty.values()[10:690] == 0.0).all()
+    assert (novelty.values()[[0, 699]] > 0.99).all()
+
+
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 60), st.floats(-90, 90)), min_size=1))
 def test_shares_are_symmetric_and_between_none_and_all(rows):
     some = moments(*((scene, time, x, 1.0) for scene, time, x in rows))

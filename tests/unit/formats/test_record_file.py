@@ -33,8 +33,11 @@ for record in records:
 assert file.read(0) == b"0"
 child = os.fork()
 assert [file.read(number) for number in range(3000)] == records
-if child:
-    assert os.waitpid(child, 0)[1] == 0
+if not child:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert file.append(b"more") == 3000
+assert (file.read(3000), file.read(2999)) == (b"more", b"2999")
 """
 
 

@@ -31,6 +31,16 @@ def test_layouts(tmp_path, files, wanted):
     assert find_format(tmp_path) == wanted
 
 
+@pytest.mark.parametrize("name", ["labels/a.json", "a.json", "a.xml"])
+def test_a_link_to_nowhere_is_in_no_format(tmp_path, name):
+    """Folders of data under git-annex or DVC have them until the data is fetched."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="in no format that can be read"):
+        find_format(tmp_path)
+
+
 def test_folders_named_as_kitti_names_them_are_not_enough(tmp_path):
     (tmp_path / "training" / "photographs").mkdir(parents=True)
     with pytest.raises(DataError, match="in no format that can be read"):

@@ -165,6 +165,8 @@ def test_changed_sensor_data_under_a_known_key_is_refused(workspace):
     ingest_into(workspace)
     path = workspace / "world" / "training" / "velodyne" / "000001.bin"
     path.write_bytes(path.read_bytes()[16:])
+    labels = workspace / "world" / "training" / "label_2" / "000001.txt"
+    labels.write_text("".join(labels.read_text().splitlines(keepends=True)[1:]))
     scores = ingest_into(workspace, "again", max_quarantine_share=0.5)
     assert scores["num_quarantined"] == 1
     assert findings(workspace, "again")["rules"] == {"READ015": 1}

@@ -291,6 +291,9 @@ def _own_details(shape: Shape) -> dict[str, Any]:
 
 
 def is_cvat(path: Path) -> bool:
-    """Return whether a file looks like CVAT XML, by its first bytes."""
-    with path.open("rb") as file:
-        return b"<annotations" in file.read(4096)
+    """Return whether a file looks like CVAT XML, by its first bytes; not if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return b"<annotations" in file.read(4096)
+    except OSError:
+        return False

@@ -343,9 +343,12 @@ def _velocity_mps(row: Mapping[str, Any]) -> NDArray[np.float64]:
     return np.asarray((np.array(last_m) - np.array(first_m)) / (gap_us * 1e-6))
 
 
-def category_of(attributes: str, category: str) -> str:
-    """Return nuScenes' own name of a box's category, of a box that came from elsewhere by ours."""
+def original_category(attributes: str) -> str | None:
+    """Return nuScenes' own name of a box's category, where its attributes tell it."""
     own = json.loads(attributes).get(CATEGORY) if attributes else None
-    if isinstance(own, str):
-        return own
+    return own if isinstance(own, str) else None
+
+
+def category_named(category: str) -> str:
+    """Return a name of nuScenes' for a category of ours that has one, else the category."""
     return next((name for name, ours in CATEGORIES.items() if ours == category), category)

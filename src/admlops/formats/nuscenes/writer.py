@@ -23,7 +23,8 @@ from admlops.formats.nuscenes.source import (
     FRONT,
     RADAR,
     VISIBILITY,
-    category_of,
+    category_named,
+    original_category,
 )
 from admlops.formats.nuscenes.splits import SPLITS_FILE
 from admlops.geometry.boxes import count_points_in_boxes
@@ -215,21 +216,26 @@ class _SceneWriter:
         """Write the boxes; an instance has one category, so a track of two becomes two."""
         tracks: dict[str, list[dict[str, Any]]] = {}
         categories: dict[str, str] = {}
+        names: dict[str, str] = {}
         for keyframe, sample in zip(keyframes, tokens, strict=True):
             frame = _counted(keyframe)
             boxes = Boxes.empty() if frame.boxes is None else frame.boxes
             for number, track_id in enumerate(boxes.track_id.tolist()):
                 own = f"{self.name}/{track_id}" if track_id else f"{self._name(frame)}/{number}"
-                category = category_of(str(boxes.attributes[number]), str(boxes.category[number]))
+                category = str(boxes.category[number])
                 if categories.setdefault(own, category) != category:
                     own = f"{own}/{category}"
+                    categories[own] = category
+                if name := original_category(str(boxes.attributes[number])):
+                    names.setdefault(own, name)
                 annotation = self._annotation(frame, number, own, sample)
                 tracks.setdefault(own, []).append(annotation)
         for track, rows in tracks.items():
             _link(rows)
-            own_categories = [row.pop("category_token") for row in rows]
+            name = names.get(track) or category_named(categories[track])
+            row = {"name": name, "description": ""}
             instance = {
-                "category_token": own_categories[0],
+                "category_token": self.tables.add("category", name, row),
                 "nbr_annotations": len(rows),
                 "first_annotation_token": rows[0]["token"],
                 "last_annotation_token": rows[-1]["token"],
@@ -242,7 +248,6 @@ class _SceneWriter:
             raise ValueError("a frame without boxes has no annotation")
         text = str(boxes.attributes[row])
         details = json.loads(text) if text else {}
-        category = category_of(text, str(boxes.category[row]))
         turn = frame.global_from_ego[:3, :3] @ rotation_about_z(float(boxes.yaw_rad[row]))
         center_m = frame.global_from_ego @ [*boxes.center_m[row], 1.0]
         length_m, width_m, height_m = boxes.size_m[row].tolist()
@@ -261,9 +266,6 @@ class _SceneWriter:
             "rotation": quaternion_from_rotation(turn).tolist(),
             "num_lidar_pts": int(boxes.num_points[row]),
             "num_radar_pts": int(details.get(RADAR, 0)),
-            "category_token": self.tables.add(
-                "category", category, {"name": category, "description": ""}
-            ),
         }
         self.tables.add("sample_annotation", f"{track}/{self._name(frame)}", own)
         return self.tables.rows["sample_annotation"][-1]

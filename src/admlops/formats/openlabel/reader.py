@@ -53,7 +53,10 @@ def _read_again(index: OpenLabelIndex, number: int) -> LabelledFrame:
 
 
 def is_openlabel(path: Path) -> bool:
-    """Return whether a file looks like OpenLABEL, by its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(4096)
+    """Return whether a file looks like OpenLABEL, by its first bytes; not if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
     return head.lstrip().startswith(b"{") and b'"openlabel"' in head

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -395,3 +396,25 @@ def test_a_track_that_changes_its_category_becomes_two(scenes, tmp_path):
     row = changed.track_id.tolist().index(common)
     assert found.track_id[row] not in results[0].frame.boxes.track_id
     assert np.isnan(found.velocity_mps[row]).all()
+
+
+def test_a_track_that_tells_its_original_name_in_one_frame_stays_one(scenes, tmp_path):
+    frames = []
+    for number, frame in enumerate(scenes[0]):
+        boxes = frame.boxes
+        if boxes is not None:
+            told = json.dumps({"category": "vehicle.bus.rigid"}) if number == 2 else ""
+            boxes = boxes.replace(
+                category=np.full(len(boxes), "bus", object),
+                attributes=np.full(len(boxes), told, object),
+            )
+        frames.append(replace(frame, boxes=boxes))
+    write_version(tmp_path, [frames])
+    _, results = read(tmp_path, keyframes_only=True)
+    tracks = [set(result.frame.boxes.track_id) for result in results]
+    before = [set(frame.boxes.track_id) for frame in frames if frame.boxes is not None]
+    shared, wanted = ([len(a & b) for a, b in pairwise(sets)] for sets in (tracks, before))
+    assert shared == wanted
+    assert min(wanted) > 0
+    names = {row["name"] for row in json.loads((tmp_path / "v1.0-mini/category.json").read_text())}
+    assert "vehicle.bus.rigid" in names
