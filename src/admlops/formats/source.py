@@ -113,3 +113,12 @@ class CategoryTable:
         ours = np.array([self.names[name] for name in found], dtype=object)
         kept = np.array([bool(name) for name in ours], dtype=np.bool_)
         return ours[kept], kept, Counter(zip(map(str, found), ours, strict=True))
+
+
+def read_head(path: Path) -> bytes:
+    """Return a file's first 4,096 bytes, which tell formats apart; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""

@@ -18,7 +18,7 @@ from admlops.formats.box_details import attributes_text
 from admlops.formats.coco.index import CocoIndex
 from admlops.formats.json_file import split_in_name
 from admlops.formats.reading import FrameReading
-from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
+from admlops.formats.source import CategoryTable, ReadOptions, ReadResult, read_head
 from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.finding import Finding
 from admlops.structures.frame import CalibratedSensor, Frame, FrameKey
@@ -45,8 +45,7 @@ def _files(root: Path) -> list[Path]:
 
 def _is_list_file(file: Path) -> bool:
     """Return whether a file is a list, as files of results are."""
-    with file.open("rb") as opened:
-        return opened.read(64).lstrip().startswith(b"[")
+    return read_head(file).lstrip().startswith(b"[")
 
 
 def open_folder(root: Path, options: ReadOptions) -> "CocoSource":

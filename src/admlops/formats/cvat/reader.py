@@ -22,6 +22,7 @@ from admlops.formats.label_file import (
     LabelFile,
     LabelledFrame,
 )
+from admlops.formats.source import read_head
 from admlops.formats.xml_stream import iterate_inner_parts
 from admlops.geometry.pose import wrap_angle
 from admlops.structures.box_table import BoxTable
@@ -292,8 +293,4 @@ def _own_details(shape: Shape) -> dict[str, Any]:
 
 def is_cvat(path: Path) -> bool:
     """Return whether a file looks like CVAT XML, by its first bytes; not if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return b"<annotations" in file.read(4096)
-    except OSError:
-        return False
+    return b"<annotations" in read_head(path)

@@ -12,6 +12,7 @@ from admlops.formats.label_file import (
 )
 from admlops.formats.openlabel.frame import Seen, decode_frame
 from admlops.formats.openlabel.index import OpenLabelIndex
+from admlops.formats.source import read_head
 
 
 def read_openlabel(path: Path) -> LabelFile:
@@ -54,9 +55,5 @@ def _read_again(index: OpenLabelIndex, number: int) -> LabelledFrame:
 
 def is_openlabel(path: Path) -> bool:
     """Return whether a file looks like OpenLABEL, by its first bytes; not if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return False
+    head = read_head(path)
     return head.lstrip().startswith(b"{") and b'"openlabel"' in head

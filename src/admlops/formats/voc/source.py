@@ -16,7 +16,7 @@ from admlops.checks.rules import find
 from admlops.errors import DataError
 from admlops.formats.box_details import attributes_text
 from admlops.formats.reading import FrameReading
-from admlops.formats.source import CategoryTable, ReadOptions, ReadResult
+from admlops.formats.source import CategoryTable, ReadOptions, ReadResult, read_head
 from admlops.formats.xml_stream import iterate_parts
 from admlops.structures.boxes import OCCLUSION_UNKNOWN
 from admlops.structures.boxes_2d import Boxes2d
@@ -57,10 +57,7 @@ _OCCLUSION = {"0": 0, "1": 1}
 def looks_like(root: Path) -> bool:
     """Return whether a folder holds VOC's XML files."""
     first = next((file for years in _years(root) for file in _files(years)), None)
-    if first is None:
-        return False
-    with first.open("rb") as file:
-        return b"<annotation>" in file.read(4096)
+    return first is not None and b"<annotation>" in read_head(first)
 
 
 def _years(root: Path) -> list[Path]:
