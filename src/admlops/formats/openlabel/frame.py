@@ -1,7 +1,6 @@
 """One frame of an OpenLABEL file: from its JSON to boxes, sensors and a pose."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -10,7 +9,7 @@ from typing import Any
 from admlops.formats.label_file import BrokenLabelError, LabelledFrame
 from admlops.formats.openlabel.coordinates import CoordinateSystems
 from admlops.formats.openlabel.index import OpenLabelIndex, member
-from admlops.formats.openlabel.layout import EXTENSION, SHAPES
+from admlops.formats.openlabel.layout import EXTENSION, SHAPES, Json
 from admlops.formats.openlabel.sensors import read_sensors
 from admlops.formats.openlabel.shapes import Shape, Tilt, decode_table
 from admlops.structures.boxes import Boxes
@@ -18,8 +17,6 @@ from admlops.structures.boxes_2d import Boxes2d
 from admlops.structures.frame import Frame, FrameKey
 
 _MAX_DIGITS = 9
-
-Json = Mapping[str, Any]
 
 
 @dataclass

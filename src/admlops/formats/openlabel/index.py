@@ -15,14 +15,13 @@ from admlops.errors import DataError
 from admlops.formats.box_details import TRACK
 from admlops.formats.json_stream import Item, iterate_members, read_items
 from admlops.formats.label_file import BrokenLabelError, FrameCollector
-from admlops.formats.openlabel.layout import SCHEMA_VERSION
+from admlops.formats.openlabel.layout import SCHEMA_VERSION, Json
 
 MAX_KEPT_BYTES = 64 << 20
 """Of streams, coordinate systems and metadata, which are held in memory."""
 _KEPT = ("metadata", "streams", "coordinate_systems")
 _PARTS = ("frames", "objects", *_KEPT)
 
-Json = Mapping[str, Any]
 Identity = tuple[str, str]
 """Track and category of an object."""
 

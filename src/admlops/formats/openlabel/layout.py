@@ -4,6 +4,11 @@ Source: ASAM OpenLABEL 1.0.0. What the standard has no place for stands in the f
 ``admlops`` (frame properties may be added to), so that frames come back whole.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+"""A JSON object."""
 SCHEMA_VERSION = "1.0.0"
 EGO = "vehicle-iso8855"
 """Coordinate system of the boxes: x forward, y left, z up, origin on the ground."""

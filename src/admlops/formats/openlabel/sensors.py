@@ -1,15 +1,14 @@
 """Sensors of an OpenLABEL frame: streams with their calibration."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from admlops.formats.label_file import BrokenLabelError
 from admlops.formats.openlabel.coordinates import CoordinateSystems, numbers
+from admlops.formats.openlabel.layout import Json
 from admlops.structures.frame import CalibratedSensor, CameraImage, LidarSweep
 
-Json = Mapping[str, Any]
 Sensors = tuple[LidarSweep | None, CameraImage | None, tuple[CameraImage, ...]]
 
 
