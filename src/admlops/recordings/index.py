@@ -1,7 +1,7 @@
 """One pass over a recording: when each sensor spoke, where its messages lie, and how it is set up.
 
 What stays in memory is some 50 bytes per message and the vehicle's poses, or fixes and orientations
-where it has none; payloads are passed over.
+where no odometry has any; payloads are passed over.
 """
 
 from array import array
@@ -163,8 +163,7 @@ class _Indexer:
         sensors = self.config.sensors
         self._offset_ns = {item.sensor: round(item.time_offset_s * 1e9) for item in sensors}
         self._lidars = {item.sensor: item for item in self.config.lidars}
-        source, has_odometry = self.config.pose_source, self.config.odometry_topic in self.topics
-        self._navigates = source == "gnss" or (source == "auto" and not has_odometry)
+        self._navigates = self.config.pose_source in ("auto", "gnss")
 
     def add(self, event: SensorEvent) -> None:
         if event.log_time_ns < self.last_log_time_ns:
@@ -231,6 +230,9 @@ def index_recording(
     indexer = _Indexer(config, {topic.name: topic for topic in contents.counts})
     for event in stream:
         indexer.add(event)
+    odometry, navigation = indexer.odometry.trajectory(), indexer.navigation
+    if config.pose_source == "auto" and len(odometry):
+        navigation = NavigationLog()
     return RecordingIndex(
         config=config,
         contents=contents,
@@ -240,9 +242,9 @@ def index_recording(
         num_calibrations=indexer.num_calibrations,
         image_frames=indexer.image_frames,
         transforms=indexer.transforms,
-        odometry=indexer.odometry.trajectory(),
+        odometry=odometry,
         odometry_frames=indexer.odometry_frames,
-        navigation=indexer.navigation.navigation(),
+        navigation=navigation.navigation(),
         out_of_order=indexer.out_of_order,
         findings=(*recording.log.ordered(), *stream.log.ordered()),
     )

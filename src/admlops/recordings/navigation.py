@@ -3,7 +3,7 @@
 Fixes (WGS 84) become metres east, north and up of the first one; the Imu's orientation is relative
 to east, north and up at the place where it was measured (REP 103, REP 145). The antenna's and the
 Imu's mounting are taken out, and poses between messages are interpolated. This is no filter: noise
-and outliers of the receiver are in the poses as they are in the fixes.
+and outliers of the receiver are in the places as they are in the fixes, and in a heading by course.
 """
 
 from array import array
@@ -24,19 +24,24 @@ from admlops.geometry.pose import (
     wrap_angle,
 )
 from admlops.geometry.trajectory import Trajectory
+from admlops.recordings.course import (
+    course_of,
+    headings_through_stops,
+    interpolated,
+)
 from admlops.recordings.events import ImuEvent, PositionEvent
 
 _LIMITS = np.array([90.0, 180.0, 1e5])
 """Degrees of latitude and longitude and metres of height that no place of a road goes beyond."""
 
-_COURSE_NS = 250_000_000
-"""The course over ground is taken from so long before to so long after."""
-
 
 def is_usable(event: PositionEvent) -> bool:
-    """Return whether a receiver had a fix and says where; the height may not be missing."""
+    """Return whether a receiver had a fix and says where; the height may not be missing.
+
+    A message that nobody filled in says that it has a fix, at zero degrees: no road is there.
+    """
     place = np.array([event.latitude_deg, event.longitude_deg, event.altitude_m])
-    return event.has_fix and bool((np.abs(place) <= _LIMITS).all())
+    return event.has_fix and bool(place[:2].any() and (np.abs(place) <= _LIMITS).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,8 @@ def navigate(navigation: Navigation, setup: Setup) -> NavigatedWay:
     """Return the vehicle's way.
 
     The orientation is the Imu's where it tells any, else the course over ground while the vehicle
-    moves; then roll and pitch are zero and the vehicle is taken to drive forward.
+    moves, carried through short stops; then roll and pitch are zero and the vehicle is taken to
+    drive forward.
 
     Raises:
         DataError: not one pose comes out, with the reason.
@@ -186,55 +192,7 @@ def _places_at(navigation: Navigation, times_ns: NDArray[np.int64]) -> NDArray[n
     """Return (N, 3) places at times, good enough to tell which way is down."""
     places = navigation.places.copy()
     places[:, 1] = np.unwrap(places[:, 1], period=360.0)
-    return _interpolated(navigation.fix_times_ns, places, times_ns)
-
-
-def _interpolated(
-    knots_ns: NDArray[np.int64], values: NDArray[np.float64], times_ns: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return (N, C) values at times, linearly between (K, C) at knots."""
-    start_ns = knots_ns[0]
-    knots, times = (knots_ns - start_ns) * 1e-9, (times_ns - start_ns) * 1e-9
-    return np.column_stack([np.interp(times, knots, column) for column in values.T])
-
-
-@dataclass(frozen=True, slots=True)
-class _Course:
-    """Which way a point moves.
-
-    Attributes:
-        speed_mps: (N,) over ground.
-        yaw_rad: (N,) counter-clockwise from the first axis.
-        rate_radps: (N,) at which the yaw turns.
-        is_known: (N,) whether there are positions before and after, without a gap between.
-    """
-
-    speed_mps: NDArray[np.float64]
-    yaw_rad: NDArray[np.float64]
-    rate_radps: NDArray[np.float64]
-    is_known: NDArray[np.bool_]
-
-
-def _course(
-    times_ns: NDArray[np.int64], position_m: NDArray[np.float64], max_gap_ns: int
-) -> _Course:
-    """Return the course at each of (N, 3) positions, from `_COURSE_NS` before to after."""
-    piece = np.concatenate([[0], np.cumsum(np.diff(times_ns) > max_gap_ns)])
-    first_ns = times_ns[np.searchsorted(piece, piece, side="left")]
-    last_ns = times_ns[np.searchsorted(piece, piece, side="right") - 1]
-    is_known = (times_ns - _COURSE_NS >= first_ns) & (times_ns + _COURSE_NS <= last_ns)
-    before_m = position_m - _interpolated(times_ns, position_m, times_ns - _COURSE_NS)
-    after_m = _interpolated(times_ns, position_m, times_ns + _COURSE_NS) - position_m
-    way_m, half_s = before_m + after_m, _COURSE_NS * 1e-9
-    turn_rad = wrap_angle(
-        np.arctan2(after_m[:, 1], after_m[:, 0]) - np.arctan2(before_m[:, 1], before_m[:, 0])
-    )
-    return _Course(
-        speed_mps=np.hypot(way_m[:, 0], way_m[:, 1]) / (2.0 * half_s),
-        yaw_rad=np.arctan2(way_m[:, 1], way_m[:, 0]),
-        rate_radps=turn_rad / half_s,
-        is_known=is_known,
-    )
+    return interpolated(navigation.fix_times_ns, places, times_ns)
 
 
 def _course_attitude(
@@ -247,7 +205,7 @@ def _course_attitude(
     as the middle of the rear axle does.
     """
     turns = turns_between(navigation.places[0], navigation.places)
-    course = _course(navigation.fix_times_ns, antenna_m, setup.max_gap_ns)
+    course = course_of(navigation.fix_times_ns, antenna_m, setup.max_gap_ns)
     x_m, y_m, _ = setup.ego_from_antenna[:3, 3]
     ahead_mps = np.sqrt(np.maximum(course.speed_mps**2 - (course.rate_radps * x_m) ** 2, 0.0))
     drift_rad = np.arctan2(course.rate_radps * x_m, ahead_mps)
@@ -255,8 +213,11 @@ def _course_attitude(
     # The course is told in the global frame; the local one is turned against it about the vertical.
     convergence_rad = 2.0 * np.arctan2(turns[:, 3], turns[:, 0])
     yaw_rad = course.yaw_rad - drift_rad - convergence_rad
-    quaternions = multiply_quaternions(turns, quaternions_about(2, yaw_rad))
     is_known = course.is_known & (own_mps >= setup.min_course_speed_mps)
+    yaw_rad, is_known = headings_through_stops(
+        yaw_rad, is_known, navigation.fix_times_ns, antenna_m, setup.max_gap_ns
+    )
+    quaternions = multiply_quaternions(turns, quaternions_about(2, yaw_rad))
     zeros = np.zeros((len(quaternions), 3))
     return Trajectory.make(navigation.fix_times_ns, zeros, quaternions), is_known
 
@@ -271,7 +232,7 @@ def _refined(way: Trajectory, attitude: Trajectory, max_gap_ns: int) -> Trajecto
 
 def _heading_error_rad(way: Trajectory, setup: Setup) -> float:
     """Return the median of heading less course, while the vehicle moves."""
-    course = _course(way.times_ns, way.translation_m, setup.max_gap_ns)
+    course = course_of(way.times_ns, way.translation_m, setup.max_gap_ns)
     is_moving = course.is_known & (course.speed_mps >= setup.min_course_speed_mps)
     if not is_moving.any():
         return float(np.nan)

@@ -111,9 +111,13 @@ def _navigated_way(index: RecordingIndex, ego_frame: str) -> VehicleWay:
     config, navigation = index.config, index.navigation
     fix_frame = config.fix_frame_id or navigation.frames[0]
     imu_frame = config.imu_frame_id or navigation.frames[1]
-    ego_from_imu = place_sensor(index, ego_frame, imu_frame) if len(navigation.imu) else None
+    ego_from_imu = None
+    if len(navigation.imu):
+        ego_from_imu = _place_receiver(index, ego_frame, imu_frame, ("Imu", "imu_frame_id"))
     setup = Setup(
-        ego_from_antenna=place_sensor(index, ego_frame, fix_frame),
+        ego_from_antenna=_place_receiver(
+            index, ego_frame, fix_frame, ("NavSatFix", "fix_frame_id")
+        ),
         ego_from_imu=ego_from_imu,
         max_gap_ns=round(config.max_pose_gap_s * 1e9),
         yaw_offset_rad=float(np.radians(config.imu_yaw_offset_deg)),
@@ -122,6 +126,22 @@ def _navigated_way(index: RecordingIndex, ego_frame: str) -> VehicleWay:
     found = navigate(navigation, setup)
     error_deg = float(np.degrees(found.heading_error_rad))
     return VehicleWay(found.way, f"gnss, heading by {found.heading}", error_deg)
+
+
+def _place_receiver(
+    index: RecordingIndex, ego_frame: str, frame_id: str, names: tuple[str, str]
+) -> NDArray[np.float64]:
+    """Return `ego_from_sensor`; `names` are of the message and of the setting for its frame."""
+    message, setting = names
+    if not frame_id:
+        raise DataError(
+            f"the frame_id of {message} is empty; set {setting} to where it is mounted "
+            f"({ego_frame!r} is the vehicle's own frame)"
+        )
+    try:
+        return place_sensor(index, ego_frame, frame_id)
+    except DataError as error:
+        raise DataError(f"{error}; {setting} names another frame for {message}") from error
 
 
 def _shifted(way: Trajectory, child_from_ego: NDArray[np.float64]) -> Trajectory:

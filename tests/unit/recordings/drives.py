@@ -49,7 +49,8 @@ class Drive:
         self.second_lidar_ns: list[int] = []
         self.fix_period_ns = 0  # none
         self.has_fix: Callable[[int], bool] = lambda _: True
-        self.antenna_frame = "gnss"
+        self.antenna_frame, self.imu_frame = "gnss", "imu"
+        self.odometry_bytes: int | None = None  # what is left of each message
         self.imu_yaw_deg: float | None = None  # of its message; an Imu without orientation
         self.east_m: Callable[[float], float] = lambda time_s: speed_mps * time_s
         self.end_ns = self.sweeps_ns[-1] + 200 * MS
@@ -96,7 +97,7 @@ class Drive:
                 pose = make_transform(np.eye(3), [self.speed_mps * (time - START_NS) * 1e-9, 0, 0])
                 twist = np.array([self.speed_mps, 0, 0, 0, 0, 0])
                 data = encoding.encode_odometry(time, ("odom", "base_link"), pose, twist)
-                yield time, "/odometry", decoding.ODOMETRY, data
+                yield time, "/odometry", decoding.ODOMETRY, data[: self.odometry_bytes]
 
     def _navigation(self):
         """Eastward from the origin, at `east_m`."""
@@ -111,5 +112,7 @@ class Drive:
         for time in range(start_ns, self.end_ns, 10 * MS):
             yaw_deg = self.imu_yaw_deg
             rotation = None if yaw_deg is None else rotation_about_z(np.radians(yaw_deg))
-            data = encoding.encode_imu(time, "imu", rotation, np.zeros(3), np.array([0, 0, 9.81]))
+            data = encoding.encode_imu(
+                time, self.imu_frame, rotation, np.zeros(3), np.array([0, 0, 9.81])
+            )
             yield time, "/imu", decoding.IMU, data

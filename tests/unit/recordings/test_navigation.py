@@ -1,5 +1,7 @@
 """Poses from satellite fixes and an Imu: equal to the true ones where nothing is noisy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drives import ANTENNA_M, MS, START_NS, Drive
@@ -19,10 +21,12 @@ from admlops.geometry.pose import (
 )
 from admlops.geometry.trajectory import Trajectory
 from admlops.recordings.config import RecordingConfig
-from admlops.recordings.navigation import Navigation, Setup, navigate
+from admlops.recordings.events import PositionEvent
+from admlops.recordings.navigation import Navigation, Setup, is_usable, navigate
 from admlops.recordings.recorder import Receivers, RosRecorder, record_scenes
 from admlops.recordings.recording import open_recording
 from admlops.recordings.source import RecordingSource, examine, open_folder
+from admlops.recordings.stream import EventStream, complete, survey
 from admlops.simulation.config import CameraConfig, LidarConfig, SceneGroup, WorldConfig
 from admlops.simulation.world import simulate
 
@@ -214,9 +218,9 @@ def test_places_on_both_sides_of_the_date_line():
     )
 
 
-def drive(**settings):
+def drive(num_sweeps=30, **settings):
     """A drive eastward with ten fixes a second and an Imu, without odometry."""
-    made = Drive()
+    made = Drive(num_sweeps)
     made.has_odometry, made.fix_period_ns, made.imu_yaw_deg = False, 100 * MS, 0.0
     for name, value in settings.items():
         setattr(made, name, value)
@@ -302,9 +306,40 @@ def test_an_antenna_of_unknown_place_is_named(tmp_path):
     quality = read(made, tmp_path)[1]
     assert fired(quality.findings) == ["REC017"]
     assert "'gps'" in quality.findings[0].what
+    assert "fix_frame_id" in quality.findings[0].what
     source, quality = read(made, tmp_path, fix_frame_id="gnss")
     assert quality.findings == ()
     assert source.read(0).frame.global_from_ego[0, 3] == pytest.approx(1.5, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("field", "setting", "frame"),
+    [("antenna_frame", "fix_frame_id", "gnss"), ("imu_frame", "imu_frame_id", "imu")],
+)
+def test_a_message_without_a_frame_names_the_setting(field, setting, frame, tmp_path):
+    made = drive(**{field: ""})
+    quality = read(made, tmp_path)[1]
+    assert fired(quality.findings) == ["REC017"]
+    assert f"is empty; set {setting}" in quality.findings[0].what
+    assert read(made, tmp_path, **{setting: frame})[1].findings == ()
+
+
+def test_odometry_that_cannot_be_read_gives_way_to_fixes(tmp_path):
+    quality = read(drive(has_odometry=True, odometry_bytes=20), tmp_path)[1]
+    assert set(fired(quality.findings)) == {"REC004"}
+    assert quality.pose_source == "gnss, heading by imu"
+
+
+def test_a_message_that_nobody_filled_in_is_no_fix(tmp_path):
+    """Without any field set, ROS 1 says STATUS_FIX, and zero degrees."""
+    path = drive().write(tmp_path / "drive.mcap")
+    with open_recording(path) as recording:
+        events = EventStream(recording, complete(RecordingConfig(), survey(recording)))
+        fix = next(event for event in events if isinstance(event, PositionEvent))
+    assert is_usable(fix)
+    assert not is_usable(replace(fix, latitude_deg=0.0, longitude_deg=0.0, altitude_m=0.0))
+    assert is_usable(replace(fix, latitude_deg=0.0))
+    assert is_usable(replace(fix, longitude_deg=0.0))
 
 
 def test_a_heading_that_disagrees_with_the_course_is_refused(tmp_path):
@@ -320,19 +355,40 @@ def test_a_heading_that_disagrees_with_the_course_is_refused(tmp_path):
     assert read(drive(imu_yaw_deg=10.0), tmp_path)[1].findings == ()
 
 
-def test_a_vehicle_that_stands_has_no_course(tmp_path):
-    """It drives 1.5 s at 10 m/s and stops: the sweeps after that are trimmed or refused."""
+def test_a_stop_keeps_the_heading(tmp_path):
+    """It drives 1.5 s at 10 m/s and stops: only what the last course needs is trimmed."""
     stops = drive(imu_yaw_deg=None, east_m=lambda time_s: 10.0 * min(time_s, 1.5))
     source, quality = read(stops, tmp_path)
     assert quality.pose_source == "gnss, heading by course"
     assert quality.findings == ()
-    assert (quality.num_frames, quality.num_trimmed) == (14, 16)
-    frame = source.read(5).frame
-    np.testing.assert_allclose(frame.global_from_ego[:3, :3], rotation_about_z(0), atol=1e-4)
+    assert (quality.num_frames, quality.num_trimmed, quality.num_unposed) == (28, 2, 0)
+    for index in (5, 25):
+        frame = source.read(index).frame
+        np.testing.assert_allclose(frame.global_from_ego[:3, :3], rotation_about_z(0), atol=1e-4)
+
+
+def test_a_vehicle_that_always_stands_has_no_course(tmp_path):
     parked = drive(imu_yaw_deg=None, east_m=lambda _: 0.0)
     quality = read(parked, tmp_path)[1]
     assert fired(quality.findings) == ["REC017"]
     assert "never moves at 2 m/s" in quality.findings[0].what
+
+
+def test_a_halt_at_a_traffic_light_costs_no_frame(tmp_path):
+    """From 6 m/s to rest at 2 m/s² in 3 s, rest for 2 s, and back to 6 m/s."""
+
+    def east_m(time_s):
+        braking, moving = np.clip(time_s, 0.0, 3.0), np.clip(time_s - 5.0, 0.0, 3.0)
+        steady = 6.0 * (min(time_s, 0.0) + max(time_s - 8.0, 0.0))
+        return float(6.0 * braking - braking**2 + moving**2 + steady)
+
+    halts = drive(imu_yaw_deg=None, east_m=east_m, num_sweeps=100)
+    source, quality = read(halts, tmp_path)
+    assert (quality.findings, quality.num_unposed) == ((), 0)
+    results = [source.read(index) for index in range(len(source))]
+    assert (len(results), quality.num_trimmed) == (95, 5)
+    for result in results:
+        np.testing.assert_allclose(result.frame.global_from_ego[:3, :3], np.eye(3), atol=1e-4)
 
 
 def test_fixes_are_not_kept_where_there_is_odometry(tmp_path):
