@@ -94,9 +94,9 @@ def headings_through_stops(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return (N,) headings with those of slow and standing positions, and (N,) which are known.
 
-    Between two known headings the turn is spread over the way, if that is short: who stands does
-    not turn. Before the first and after the last, theirs is kept as long as the point stands there.
-    Nothing is carried over a gap.
+    Between two known headings the turn is spread over the way, if that of the unknown positions is
+    short: who stands does not turn. Before the first and after the last, theirs is kept as long as
+    the point stands there. Nothing is carried over a gap.
 
     Args:
         yaw_rad: (N,) headings, of any value where they are not known.
@@ -113,7 +113,7 @@ def headings_through_stops(
             continue
         way_m = _way_since_m(position_m[first : last + 1])
         turn_rad = float(wrap_angle(yaw_rad[last] - yaw_rad[first]))
-        if way_m[-1] <= _SLOW_WAY_M and abs(turn_rad) <= _SLOW_TURN_RAD:
+        if way_m[-2] - way_m[1] <= _SLOW_WAY_M and abs(turn_rad) <= _SLOW_TURN_RAD:
             share = way_m / max(way_m[-1], _STAND_M)
             yaw_rad[first + 1 : last] = yaw_rad[first] + (turn_rad * share)[1:-1]
             is_known[first + 1 : last] = True

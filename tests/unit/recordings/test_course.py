@@ -82,7 +82,7 @@ def test_standing_at_an_end_keeps_the_nearest_heading():
 @pytest.mark.parametrize(
     ("last_deg", "east_m", "period_ns"),
     [
-        pytest.param(0, [0, 2, 4, 6], 100 * MS, id="a long slow way"),
+        pytest.param(0, [0, 1, 6.1, 7], 100 * MS, id="a long slow way"),
         pytest.param(180, [0, 1, 1, 0], 100 * MS, id="driving off in reverse"),
         pytest.param(0, [0, 1, 1, 2], 300 * MS, id="gaps between fixes"),
     ],
