@@ -7,6 +7,7 @@ Source: Caesar et al., "nuScenes", CVPR 2020; https://www.nuscenes.org/nuscenes#
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -273,8 +274,9 @@ def pose_of(
     numbers = np.array([*place, *turn], dtype=np.float64)
     if len(place) != 3 or len(turn) != 4 or not np.isfinite(numbers).all():
         raise ValueError("a pose is not three and four finite numbers")
-    if abs(np.linalg.norm(numbers[3:]) - 1.0) > 1e-2:
-        raise ValueError(f"a quaternion has length {np.linalg.norm(numbers[3:]):g}")
+    length = math.hypot(*numbers[3:])
+    if abs(length - 1.0) > 1e-2:
+        raise ValueError(f"a quaternion has length {length:g}")
     return make_transform(rotation_from_quaternion(numbers[3:]), numbers[:3])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from admlops.errors import DataError
-from admlops.formats.nuscenes.source import open_folder
+from admlops.formats.nuscenes.source import open_folder, pose_of
 from admlops.formats.nuscenes.splits import VALIDATION, Splits, _numbers
 from admlops.formats.nuscenes.writer import write_version
 from admlops.formats.source import ReadOptions
@@ -418,3 +418,9 @@ def test_a_track_that_tells_its_original_name_in_one_frame_stays_one(scenes, tmp
     assert min(wanted) > 0
     names = {row["name"] for row in json.loads((tmp_path / "v1.0-mini/category.json").read_text())}
     assert "vehicle.bus.rigid" in names
+
+
+@pytest.mark.parametrize("turn", [[1e200, 0.0, 0.0, 1e200], [0.0] * 4, [0.5] * 3, [np.nan] * 4])
+def test_a_quaternion_that_is_no_rotation_is_refused(turn):
+    with pytest.raises(ValueError, match=r"quaternion has length|finite numbers"):
+        pose_of([1.0, 2.0, 3.0], turn)
