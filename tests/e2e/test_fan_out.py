@@ -14,7 +14,7 @@ from admlops.detection.config import (
     detector_config_json,
 )
 from admlops.detection.presets import small_detector
-from admlops.kubeflow.local import find_artifact
+from admlops.kubeflow.local import find_artifact, own_print
 from admlops.lake.store import Dataset
 from admlops.models.detector import build_detector
 from admlops.simulation.config import LidarConfig, SceneGroup, WorldConfig
@@ -74,16 +74,17 @@ def test_shards_leave_what_one_task_leaves(tmp_path: Path, monkeypatch) -> None:
     )
     origin = SimulationOrigin(world=WORLD, destination=tmp_path / "world")
     chosen = PredictConfig(split="", score_threshold=0.05)
-    fan_out(
-        collect_config=CollectConfig(origin=origin).model_dump(mode="json", exclude_none=True),
-        ingest_config=IngestConfig(lake_uri=str(tmp_path / "lake")).model_dump(
-            mode="json", exclude_none=True
-        ),
-        ingest_shards=list_shards(3),
-        predict_config=chosen.model_dump(mode="json", exclude={"shard"}),
-        predict_shards=list_shards(2),
-        model_uri=str(write_model(tmp_path / "model")),
-    )
+    with own_print():
+        fan_out(
+            collect_config=CollectConfig(origin=origin).model_dump(mode="json", exclude_none=True),
+            ingest_config=IngestConfig(lake_uri=str(tmp_path / "lake")).model_dump(
+                mode="json", exclude_none=True
+            ),
+            ingest_shards=list_shards(3),
+            predict_config=chosen.model_dump(mode="json", exclude={"shard"}),
+            predict_shards=list_shards(2),
+            model_uri=str(write_model(tmp_path / "model")),
+        )
     (run,) = (tmp_path / "runs").iterdir()
     assert len(list(run.glob("*/read/part/part.json"))) == 3
     assert len(list(run.glob("*/predict/predictions/predictions.parquet"))) == 2

@@ -74,7 +74,7 @@ def run_locally(name: str, recipe: Recipe, home: Path, *, cache: bool = True) ->
     with log_path.open("w") as log, make_progress(name, num_tasks, console) as progress:
         relay = Relay(log, progress)
         try:
-            with redirect_stdout(relay), _logging_to(relay), _runner(home, cache), _own_print():
+            with redirect_stdout(relay), _logging_to(relay), _runner(home, cache), own_print():
                 task = pipeline(**arguments)
         except RuntimeError as error:
             message = f"{name}: {relay.explain()}; the whole log is {log_path}"
@@ -150,7 +150,7 @@ def _logging_to(relay: "Relay") -> Iterator[None]:
 
 
 @contextmanager
-def _own_print() -> Iterator[None]:
+def own_print() -> Iterator[None]:
     """Bring `print` back as it was: KFP indents it, and tasks of a loop, in threads, leave it so.
 
     Each puts back what it found, so that of two that overlap the later one keeps the other's.

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from admlops.errors import DataError
 from admlops.kubeflow.compile import load_pipeline, pipeline_arguments
-from admlops.kubeflow.local import Relay, _own_print, count_tasks, find_artifact, make_progress
+from admlops.kubeflow.local import Relay, count_tasks, find_artifact, make_progress, own_print
 from admlops.recipes import load_recipe
 
 
@@ -93,7 +93,7 @@ def test_the_newest_artifact_is_found_and_a_missing_one_lists_the_others(tmp_pat
 
 def test_print_is_as_before_after_tasks_in_threads() -> None:
     before = builtins.print
-    with _own_print():
+    with own_print():
         first, second = indented_print(), indented_print()
         for step in (first.__enter__, second.__enter__):
             step()
