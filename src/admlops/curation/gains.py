@@ -10,8 +10,6 @@ from admlops.curation.signals import squared_distances
 
 PRIOR_LABELS = 5.0
 """Added to every category's labels, so that the first one is not worth infinitely much."""
-
-
 _CHUNK_FRAMES = 256
 """Labelled frames that are compared with all candidates at a time."""
 

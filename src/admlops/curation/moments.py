@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from admlops.lake.rows import number_scenes
+from admlops.lake.rows import tell_scenes
 from admlops.structures.frame import FrameKey
 
 SHARED_WITHIN_M = 30.0
@@ -35,7 +35,7 @@ class Moments:
     @classmethod
     def of(cls, keys: Sequence[FrameKey], poses: NDArray[np.float64]) -> Self:
         """Return the moments of frames with (N, 4, 4) poses `global_from_ego`."""
-        scene, has_pose = number_scenes(keys, poses)
+        scene, has_pose = tell_scenes(keys, poses)
         times = np.array([key.timestamp_ns for key in keys], np.int64)
         return cls(scene, times, poses, has_pose)
 

@@ -15,7 +15,7 @@ def spread_evenly(rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
-def number_scenes(
+def tell_scenes(
     keys: Sequence[FrameKey], poses: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return (N,) the number of each frame's scene, and whether its source knew where it was.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from admlops.errors import DataError
-from admlops.lake.rows import number_scenes
+from admlops.lake.rows import tell_scenes
 from admlops.lake.store import ITERATE_FRAMES, Dataset
 from admlops.likeness.duplicates import (
     NO_SENSOR,
@@ -56,7 +56,7 @@ def read_looks(dataset: Dataset, rows: Sequence[int] | NDArray[np.int64]) -> Loo
     seen = list(_thumbnails(dataset, wanted))
     bits = np.array([packed for packed, _ in seen], np.uint64).reshape(-1, 2, THUMBNAIL_BITS // 64)
     poses = dataset.poses()
-    scene, has_pose = number_scenes(dataset.keys(), poses)
+    scene, has_pose = tell_scenes(dataset.keys(), poses)
     return Looks(
         bits=bits,
         num_set=np.array([counts for _, counts in seen], np.int64).reshape(-1, 2),

@@ -102,7 +102,7 @@ class NavigationLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class NavigationSetup:
     """How the way is made.
 
     Attributes:
@@ -136,7 +136,7 @@ class NavigatedWay:
     heading_error_rad: float = np.nan
 
 
-def navigate(navigation: Navigation, setup: Setup) -> NavigatedWay:
+def navigate(navigation: Navigation, setup: NavigationSetup) -> NavigatedWay:
     """Return the vehicle's way.
 
     The orientation is the Imu's where it tells any, else the course over ground while the vehicle
@@ -173,7 +173,7 @@ def navigate(navigation: Navigation, setup: Setup) -> NavigatedWay:
     return NavigatedWay(_refined(way, attitude, setup.max_gap_ns), "imu", error_rad)
 
 
-def _attitude(navigation: Navigation, setup: Setup) -> Trajectory:
+def _attitude(navigation: Navigation, setup: NavigationSetup) -> Trajectory:
     """Return `global_from_ego` at the times of the Imu, the translations zero."""
     if setup.ego_from_imu is None:
         raise DataError("nothing tells how the Imu is mounted")
@@ -196,7 +196,7 @@ def _places_at(navigation: Navigation, times_ns: NDArray[np.int64]) -> NDArray[n
 
 
 def _course_attitude(
-    navigation: Navigation, antenna_m: NDArray[np.float64], setup: Setup
+    navigation: Navigation, antenna_m: NDArray[np.float64], setup: NavigationSetup
 ) -> tuple[Trajectory, NDArray[np.bool_]]:
     """Return `global_from_ego` at the fixes, level and along the course; and where it is known.
 
@@ -230,7 +230,7 @@ def _refined(way: Trajectory, attitude: Trajectory, max_gap_ns: int) -> Trajecto
     return Trajectory.make(times_ns, way.sampled(times_ns).translation_m, quaternions)
 
 
-def _heading_error_rad(way: Trajectory, setup: Setup) -> float:
+def _heading_error_rad(way: Trajectory, setup: NavigationSetup) -> float:
     """Return the median of heading less course, while the vehicle moves."""
     course = course_of(way.times_ns, way.translation_m, setup.max_gap_ns)
     is_moving = course.is_known & (course.speed_mps >= setup.min_course_speed_mps)
@@ -242,7 +242,7 @@ def _heading_error_rad(way: Trajectory, setup: Setup) -> float:
     return float(wrap_angle(middle + np.median(wrap_angle(error - middle))))
 
 
-def _explain(navigation: Navigation, setup: Setup) -> str:
+def _explain(navigation: Navigation, setup: NavigationSetup) -> str:
     if len(navigation.imu):
         what = "no satellite fix lies between two orientations of the Imu that are close enough"
         return f"{what} (max_pose_gap_s {setup.max_gap_ns * 1e-9:g})"

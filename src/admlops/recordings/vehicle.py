@@ -9,7 +9,7 @@ from admlops.errors import DataError
 from admlops.geometry.pose import make_transform
 from admlops.geometry.trajectory import Trajectory
 from admlops.recordings.index import RecordingIndex
-from admlops.recordings.navigation import Setup, navigate
+from admlops.recordings.navigation import NavigationSetup, navigate
 from admlops.recordings.stream import EGO_FRAMES, GLOBAL_FRAMES
 
 
@@ -114,7 +114,7 @@ def _navigated_way(index: RecordingIndex, ego_frame: str) -> VehicleWay:
     ego_from_imu = None
     if len(navigation.imu):
         ego_from_imu = _place_receiver(index, ego_frame, imu_frame, ("Imu", "imu_frame_id"))
-    setup = Setup(
+    setup = NavigationSetup(
         ego_from_antenna=_place_receiver(
             index, ego_frame, fix_frame, ("NavSatFix", "fix_frame_id")
         ),

@@ -98,7 +98,7 @@ def _draw_boxes(
         add_rectangle(axes, box.tolist(), edgecolor=colour, linewidth=line_width)
 
 
-def add_rectangle(axes: Axes, edges: Sequence[float], **style: Any) -> None:  # noqa: ANN401
+def add_rectangle(axes: Axes, edges: Sequence[float], **style: Any) -> None:  # noqa: ANN401 - as Matplotlib's
     """Draw left, top, right, bottom of a box; the style is that of a patch."""
     left, top, right, bottom = edges
     axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style))

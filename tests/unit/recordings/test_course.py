@@ -8,7 +8,7 @@ from admlops.geometry.geodesy import places_from_local
 from admlops.geometry.pose import make_transform, wrap_angle
 from admlops.geometry.trajectory import Trajectory
 from admlops.recordings.course import headings_through_stops
-from admlops.recordings.navigation import Navigation, Setup, navigate
+from admlops.recordings.navigation import Navigation, NavigationSetup, navigate
 
 
 class Circle:
@@ -22,7 +22,7 @@ class Circle:
         self.antenna_m = np.zeros((len(yaw), 3))
         self.antenna_m[:, 0] = radius_m * np.sin(yaw) + ahead_m * np.cos(yaw)
         self.antenna_m[:, 1] = radius_m * (1 - np.cos(yaw)) + ahead_m * np.sin(yaw)
-        self.setup = Setup(make_transform(np.eye(3), [ahead_m, 0, 0]), None, 1500 * MS)
+        self.setup = NavigationSetup(make_transform(np.eye(3), [ahead_m, 0, 0]), None, 1500 * MS)
 
     def heading_errors_deg(self, noise_m=0.0):
         """Return the errors at all poses; receiver noise has that deviation either way."""

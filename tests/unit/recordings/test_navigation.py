@@ -22,7 +22,7 @@ from admlops.geometry.pose import (
 from admlops.geometry.trajectory import Trajectory
 from admlops.recordings.config import RecordingConfig
 from admlops.recordings.events import PositionEvent
-from admlops.recordings.navigation import Navigation, Setup, is_usable, navigate
+from admlops.recordings.navigation import Navigation, NavigationSetup, is_usable, navigate
 from admlops.recordings.recorder import Receivers, RosRecorder, record_scenes
 from admlops.recordings.recording import open_recording
 from admlops.recordings.source import RecordingSource, examine, open_folder
@@ -152,7 +152,7 @@ class Curve:
 
     def setup(self, **settings):
         settings = {"max_gap_ns": 250 * MS} | settings
-        return Setup(self.ego_from_antenna, self.ego_from_imu, **settings)
+        return NavigationSetup(self.ego_from_antenna, self.ego_from_imu, **settings)
 
 
 def test_mountings_are_taken_out_in_a_tilting_curve():
@@ -198,7 +198,7 @@ def test_the_course_is_the_heading_where_the_imu_tells_none():
 
 def test_an_imu_of_unknown_mounting_is_an_error():
     curve = Curve()
-    setup = Setup(curve.ego_from_antenna, None, max_gap_ns=250 * MS)
+    setup = NavigationSetup(curve.ego_from_antenna, None, max_gap_ns=250 * MS)
     with pytest.raises(DataError, match="how the Imu is mounted"):
         navigate(curve.navigation(), setup)
 

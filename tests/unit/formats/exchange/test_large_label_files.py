@@ -170,7 +170,7 @@ def test_an_export_is_read_again_in_another_process(tmp_path):
     """In any order."""
     write_cvat(tmp_path, 20)
     source = CvatSource(tmp_path, ReadOptions())
-    other = pickle.loads(pickle.dumps(source))  # noqa: S301
+    other = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own object
     assert find_format(tmp_path) == "cvat"
     for number in (7, 3, 19, 0):
         frame = source.read(number).frame
